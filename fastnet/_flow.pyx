@@ -1,0 +1,113 @@
+"""The 4-tuple that names a connection, with its keyed hash.
+
+One ``FourTuple`` serves IPv4 and IPv6: an address is two 64-bit words, and IPv4 is held as the IPv4-mapped IPv6 address
+(RFC 4291 section 2.5.5.2). The hash is SipHash-1-3 under a key drawn once per process, as Linux's ``inet_ehash_secret``,
+so that nobody outside can choose collisions (in the demux, in a syn queue, or in any other dict that it keys).
+"""
+
+import os
+import socket
+
+cimport cython
+from libc.stdint cimport uint16_t, uint64_t
+
+
+def _draw_key() -> None:
+    global flow_key0, flow_key1
+    flow_key0 = int.from_bytes(os.urandom(8), "little")
+    flow_key1 = int.from_bytes(os.urandom(8), "little")
+
+
+_draw_key()
+
+
+cdef tuple _words(str address):
+    """The two 64-bit words of a textual IPv4 or IPv6 address."""
+    cdef bytes raw
+    if ":" in address:
+        raw = socket.inet_pton(socket.AF_INET6, address)
+    else:
+        raw = bytes(10) + b"\xff\xff" + socket.inet_pton(socket.AF_INET, address)
+    return int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")
+
+
+cdef str _text(uint64_t hi, uint64_t lo):
+    cdef bytes raw = int(hi).to_bytes(8, "big") + int(lo).to_bytes(8, "big")
+    if is_v4(hi, lo):
+        return socket.inet_ntop(socket.AF_INET, raw[12:])
+    return socket.inet_ntop(socket.AF_INET6, raw)
+
+
+@cython.final
+@cython.freelist(1024)
+cdef class FourTuple:
+    """Local and remote address and port: the name of a connection.
+
+    Hashable and comparable, so it keys a dict. The one inside a ``Segment`` is overwritten by the next batch: ``copy()``
+    what you keep.
+
+    :param local: the local address, textual IPv4 or IPv6
+    :param local_port: 0 to 65535
+    :param remote: the remote address
+    :param remote_port: 0 to 65535
+    :raises OSError: an address is not one
+    :raises OverflowError: a port is out of range
+    """
+
+    def __init__(self, str local, uint16_t local_port, str remote, uint16_t remote_port):
+        cdef uint64_t local_hi, local_lo, remote_hi, remote_lo
+        local_hi, local_lo = _words(local)
+        remote_hi, remote_lo = _words(remote)
+        self.set(local_hi, local_lo, remote_hi, remote_lo, local_port, remote_port)
+
+    cdef void set(
+        self, uint64_t local_hi, uint64_t local_lo, uint64_t remote_hi, uint64_t remote_lo,
+        uint16_t local_port, uint16_t remote_port,
+    ) noexcept nogil:
+        self.local_hi = local_hi
+        self.local_lo = local_lo
+        self.remote_hi = remote_hi
+        self.remote_lo = remote_lo
+        self.local_port = local_port
+        self.remote_port = remote_port
+        self.hash = flow_hash(
+            flow_key0, flow_key1, local_hi, local_lo, remote_hi, remote_lo, local_port, remote_port
+        )
+
+    cpdef FourTuple copy(self):
+        """A copy that the next batch will not overwrite."""
+        cdef FourTuple other = FourTuple.__new__(FourTuple)
+        other.local_hi = self.local_hi
+        other.local_lo = self.local_lo
+        other.remote_hi = self.remote_hi
+        other.remote_lo = self.remote_lo
+        other.hash = self.hash
+        other.local_port = self.local_port
+        other.remote_port = self.remote_port
+        return other
+
+    @property
+    def local_address(self) -> str:
+        """The local address as text."""
+        return _text(self.local_hi, self.local_lo)
+
+    @property
+    def remote_address(self) -> str:
+        """The remote address as text."""
+        return _text(self.remote_hi, self.remote_lo)
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 4 if is_v4(self.remote_hi, self.remote_lo) else 6
+
+    def __hash__(self):
+        return <Py_ssize_t>(self.hash >> 1)
+
+    def __eq__(self, other):
+        return isinstance(other, FourTuple) and same_flow(self, <FourTuple>other)
+
+    def __repr__(self):
+        return (
+            f"FourTuple({self.local_address!r}, {self.local_port}, {self.remote_address!r}, {self.remote_port})"
+        )
