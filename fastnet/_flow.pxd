@@ -46,6 +46,7 @@ cdef class FourTuple:
         uint16_t local_port, uint16_t remote_port,
     ) noexcept nogil
     cpdef FourTuple copy(self)
+    cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept
 
 
 cdef inline bint same_flow(FourTuple a, FourTuple b) noexcept:

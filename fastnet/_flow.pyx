@@ -86,6 +86,17 @@ cdef class FourTuple:
         other.remote_port = self.remote_port
         return other
 
+    cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept:
+        """SipHash-2-4 of the 4-tuple under a secret of 128 bits: for sequence numbers (RFC 6528) and cookies."""
+        cdef SipState s
+        sip_init(&s, key0, key1)
+        sip_word(&s, self.local_hi, 2)
+        sip_word(&s, self.local_lo, 2)
+        sip_word(&s, self.remote_hi, 2)
+        sip_word(&s, self.remote_lo, 2)
+        sip_word(&s, (<uint64_t>36 << 56) | (<uint64_t>self.local_port << 16) | self.remote_port, 2)
+        return sip_final(&s, 4)
+
     @property
     def local_address(self) -> str:
         """The local address as text."""

@@ -3,6 +3,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+HEADROOM: int
+
 @final
 class PacketRing:
     memory: npt.NDArray[np.uint8]

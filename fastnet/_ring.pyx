@@ -10,6 +10,9 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
+# The C constant of the .pxd, for Python.
+globals()["HEADROOM"] = HEADROOM
+
 
 @cython.final
 cdef class PacketRing:

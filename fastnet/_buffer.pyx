@@ -1,0 +1,118 @@
+"""A queue of bytes: what a connection has still to send, and what its reader has still to read."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+# The first allocation, bytes; doubled as needed. The bound is the caller's: tcp_wmem, tcp_rmem.
+cdef enum:
+    FIRST_SIZE = 4096
+
+
+@cython.final
+cdef class ByteRing:
+    """Bytes in, bytes out, first in first out, in one circular block that doubles when full.
+
+    :ivar length: bytes held
+    """
+
+    def __cinit__(self):
+        self.data = NULL
+        self.size = self.start = self.length = 0
+
+    def __dealloc__(self):
+        free(self.data)
+
+    def __len__(self):
+        return self.length
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of memory behind the queue."""
+        return self.size
+
+    cdef int _grow(self, Py_ssize_t wanted) except -1:
+        cdef Py_ssize_t size = self.size if self.size else FIRST_SIZE
+        cdef uint8_t *data
+        while size < wanted:
+            size *= 2
+        data = <uint8_t *>malloc(size)
+        if data == NULL:
+            raise MemoryError(f"no memory for a queue of {size} bytes")
+        self.load(0, data, self.length)
+        free(self.data)
+        self.data = data
+        self.size = size
+        self.start = 0
+        return 0
+
+    cdef void store(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) noexcept nogil:
+        """Write n bytes at an offset from the head; the caller has checked that they fit."""
+        cdef Py_ssize_t at = (self.start + offset) & (self.size - 1)
+        cdef Py_ssize_t first = min(n, self.size - at)
+        if n > 0:
+            memcpy(self.data + at, source, first)
+            if n > first:
+                memcpy(self.data, source + first, n - first)
+
+    cdef void load(self, Py_ssize_t offset, uint8_t *target, Py_ssize_t n) noexcept nogil:
+        """Read n bytes at an offset from the head; the caller has checked that they are there."""
+        cdef Py_ssize_t at = (self.start + offset) & (self.size - 1)
+        cdef Py_ssize_t first = min(n, self.size - at)
+        if n > 0:
+            memcpy(target, self.data + at, first)
+            if n > first:
+                memcpy(target + first, self.data, n - first)
+
+    cdef int write(self, const uint8_t *source, Py_ssize_t n) except -1:
+        if self.length + n > self.size:
+            self._grow(self.length + n)
+        self.store(self.length, source, n)
+        self.length += n
+        return 0
+
+    cpdef int append(self, const uint8_t[::1] source) except -1:
+        """Add the bytes of a contiguous buffer at the tail.
+
+        :raises MemoryError: no memory
+        """
+        if source.shape[0]:
+            self.write(&source[0], source.shape[0])
+        return 0
+
+    cpdef bytes peek(self, Py_ssize_t offset, Py_ssize_t n):
+        """At most n bytes from an offset on, left in the queue."""
+        cdef bytes result
+        if offset < 0 or offset > self.length:
+            raise IndexError(f"offset {offset} of a queue of {self.length} bytes")
+        n = max(0, min(n, self.length - offset))
+        result = PyBytes_FromStringAndSize(NULL, n)
+        self.load(offset, <uint8_t *>PyBytes_AS_STRING(result), n)
+        return result
+
+    cpdef bytes take(self, Py_ssize_t n):
+        """Remove and return at most n bytes from the head."""
+        cdef bytes result = self.peek(0, n)
+        self.discard(len(result))
+        return result
+
+    cpdef Py_ssize_t take_into(self, uint8_t[::1] target) except -1:
+        """Move bytes from the head into a writable buffer; the number moved."""
+        cdef Py_ssize_t n = min(self.length, target.shape[0])
+        if n:
+            self.load(0, &target[0], n)
+            self.discard(n)
+        return n
+
+    cpdef int discard(self, Py_ssize_t n) except -1:
+        """Remove n bytes from the head.
+
+        :raises IndexError: it holds fewer
+        """
+        if n < 0 or n > self.length:
+            raise IndexError(f"{n} bytes of a queue of {self.length}")
+        self.length -= n
+        self.start = (self.start + n) & (self.size - 1) if self.length else 0
+        return 0

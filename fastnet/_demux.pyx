@@ -1,0 +1,337 @@
+"""Demultiplexing: from a 4-tuple to the small number under which its connection is kept.
+
+Open addressing with linear probing over 8-byte slots; keys lie in chunks that never move. Deletion shifts the rest of its run back,
+so there are no tombstones and no decay. The table doubles without a pause: the old slots stay readable while each insertion moves
+a few of them. The hash is the 4-tuple's keyed one (``_flow``), so that nobody outside can make a run long.
+
+Listeners have a table of their own, by port: look-up there takes no hash.
+"""
+
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+
+from fastnet._flow cimport V4_PREFIX, FourTuple
+
+cdef extern from *:
+    """
+    static inline void fn_prefetch(const void *p) { __builtin_prefetch(p); }
+    """
+    void _prefetch "fn_prefetch"(const void *p) noexcept nogil
+
+cdef enum:
+    NONE = -1
+    FIRST_SLOTS = 1024
+    CHUNK_BITS = 10
+    CHUNK = 1 << CHUNK_BITS
+    # Old slots moved by an insertion: the old table is empty long before the new one is full.
+    STEPS = 8
+    PORTS = 65536
+
+# In an old slot: its entry is gone. The old table is never inserted into, so this costs nothing.
+cdef uint32_t GONE = 0xffffffffU
+
+
+@cython.final
+cdef class Demux:
+    """4-tuples and listeners -> numbers from 0 on; the number of what is removed is given again.
+
+    Look-up order: ``find`` (the exact 4-tuple), then ``find_listener``: (local address, port), then (any, port).
+    """
+
+    def __cinit__(self):
+        self.chunks = NULL
+        self.chunk_count = 0
+        self.free = NONE
+        self.used = 0
+        self.count = 0
+        self.old = NULL
+        self.slots = <Slot *>calloc(FIRST_SLOTS, sizeof(Slot))
+        self.mask = FIRST_SLOTS - 1
+        # Number of the first listener of a port, plus one.
+        self.ports = <int32_t *>calloc(PORTS, sizeof(int32_t))
+        if self.slots == NULL or self.ports == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.chunk_count):
+            free(self.chunks[i])
+        free(self.chunks)
+        free(self.slots)
+        free(self.old)
+        free(self.ports)
+
+    def __len__(self):
+        return self.count
+
+    def __contains__(self, FourTuple flow not None):
+        return self._find(flow) >= 0
+
+    @property
+    def capacity(self) -> int:
+        """Slots of the table, of which at most 5/8 are used."""
+        return self.mask + 1
+
+    @property
+    def memory(self) -> int:
+        """Bytes allocated."""
+        cdef size_t total = (self.mask + 1) * sizeof(Slot) + PORTS * sizeof(int32_t)
+        if self.old != NULL:
+            total += (self.old_mask + 1) * sizeof(Slot)
+        return total + self.chunk_count * CHUNK * sizeof(Entry)
+
+    cdef Entry *_entry(self, uint32_t number) noexcept nogil:
+        return &self.chunks[number >> CHUNK_BITS][number & (CHUNK - 1)]
+
+    cdef bint _matches(self, uint32_t number, FourTuple flow) noexcept nogil:
+        cdef Entry *entry = self._entry(number)
+        return (
+            entry.hash == flow.hash
+            and entry.remote_lo == flow.remote_lo and entry.remote_port == flow.remote_port
+            and entry.local_lo == flow.local_lo and entry.local_port == flow.local_port
+            and entry.remote_hi == flow.remote_hi and entry.local_hi == flow.local_hi
+        )
+
+    cdef Py_ssize_t _probe(self, Slot *slots, uint64_t mask, FourTuple flow) noexcept nogil:
+        """The slot of a 4-tuple, or NONE."""
+        cdef uint32_t tag = <uint32_t>flow.hash
+        cdef uint64_t at = flow.hash & mask
+        while slots[at].entry:
+            if slots[at].tag == tag and slots[at].entry != GONE and self._matches(slots[at].entry - 1, flow):
+                return at
+            at = (at + 1) & mask
+        return NONE
+
+    cdef Py_ssize_t _find(self, FourTuple flow) noexcept nogil:
+        cdef Py_ssize_t at = self._probe(self.slots, self.mask, flow)
+        if at >= 0:
+            return self.slots[at].entry - 1
+        if self.old != NULL:
+            at = self._probe(self.old, self.old_mask, flow)
+            if at >= 0:
+                return self.old[at].entry - 1
+        return NONE
+
+    cdef void _put(self, uint32_t tag, uint32_t entry) noexcept nogil:
+        cdef uint64_t at = tag & self.mask
+        while self.slots[at].entry:
+            at = (at + 1) & self.mask
+        self.slots[at].tag = tag
+        self.slots[at].entry = entry
+
+    cdef void _delete(self, uint64_t at) noexcept nogil:
+        """Empty a slot, and move back whatever was displaced past it."""
+        cdef uint64_t hole = at
+        cdef uint64_t home
+        while True:
+            at = (at + 1) & self.mask
+            if not self.slots[at].entry:
+                break
+            home = self.slots[at].tag & self.mask
+            # It may move into the hole if the hole lies between its home and where it is.
+            if ((at - home) & self.mask) >= ((at - hole) & self.mask):
+                self.slots[hole] = self.slots[at]
+                hole = at
+        self.slots[hole].entry = 0
+
+    cdef void _migrate(self, int steps) noexcept nogil:
+        """Copy a few old slots into the new table; they stay in the old one, so that runs there keep their shape."""
+        cdef Slot *slot
+        while steps and self.old != NULL:
+            slot = &self.old[self.migrated]
+            if slot.entry and slot.entry != GONE:
+                self._put(slot.tag, slot.entry)
+            if self.migrated == self.old_mask:
+                free(self.old)
+                self.old = NULL
+            self.migrated += 1
+            steps -= 1
+
+    cdef int _grow(self) except -1:
+        cdef uint64_t size = 2 * (self.mask + 1)
+        cdef Slot *slots
+        self._migrate(-1)
+        slots = <Slot *>calloc(size, sizeof(Slot))
+        if slots == NULL:
+            raise MemoryError(f"no memory for {size} slots")
+        self.old = self.slots
+        self.old_mask = self.mask
+        self.migrated = 0
+        self.slots = slots
+        self.mask = size - 1
+        return 0
+
+    cdef int32_t _take_entry(self) except -1:
+        cdef int32_t number = self.free
+        cdef Entry **chunks
+        if number != NONE:
+            self.free = self._entry(number).next
+            return number
+        if self.used == self.chunk_count * CHUNK:
+            chunks = <Entry **>realloc(self.chunks, (self.chunk_count + 1) * sizeof(Entry *))
+            if chunks == NULL:
+                raise MemoryError(f"no memory for {self.used + CHUNK} entries")
+            self.chunks = chunks
+            chunks[self.chunk_count] = <Entry *>malloc(CHUNK * sizeof(Entry))
+            if chunks[self.chunk_count] == NULL:
+                raise MemoryError(f"no memory for {self.used + CHUNK} entries")
+            self.chunk_count += 1
+        self.used += 1
+        return <int32_t>(self.used - 1)
+
+    cdef void prefetch(self, const uint64_t *hashes, Py_ssize_t n) noexcept nogil:
+        """Ask for the memory that the look-ups of a batch will touch, so that its cache misses overlap."""
+        cdef Py_ssize_t i
+        cdef Slot *slot
+        for i in range(n):
+            _prefetch(&self.slots[hashes[i] & self.mask])
+        for i in range(n):
+            slot = &self.slots[hashes[i] & self.mask]
+            if slot.entry and slot.tag == <uint32_t>hashes[i]:
+                _prefetch(self._entry(slot.entry - 1))
+
+    cpdef Py_ssize_t find(self, FourTuple flow) noexcept:
+        """The number of a 4-tuple, or -1."""
+        return self._find(flow)
+
+    cpdef Py_ssize_t insert(self, FourTuple flow) except -1:
+        """Give a 4-tuple a number.
+
+        :raises ValueError: it has one
+        :raises MemoryError: no memory; nothing has changed
+        """
+        cdef int32_t number
+        cdef Entry *entry
+        if self._find(flow) >= 0:
+            raise ValueError(f"{flow} has a number already")
+        if self.count * 8 >= <Py_ssize_t>(self.mask + 1) * 5:
+            self._grow()
+        number = self._take_entry()
+        entry = self._entry(number)
+        entry.local_hi = flow.local_hi
+        entry.local_lo = flow.local_lo
+        entry.remote_hi = flow.remote_hi
+        entry.remote_lo = flow.remote_lo
+        entry.hash = flow.hash
+        entry.local_port = flow.local_port
+        entry.remote_port = flow.remote_port
+        self._put(<uint32_t>flow.hash, <uint32_t>number + 1)
+        self.count += 1
+        if self.old != NULL:
+            self._migrate(STEPS)
+        return number
+
+    cpdef Py_ssize_t remove(self, FourTuple flow) noexcept:
+        """Forget a 4-tuple; the number it had, or -1."""
+        cdef Py_ssize_t number = NONE
+        cdef Py_ssize_t at = self._probe(self.slots, self.mask, flow)
+        if at >= 0:
+            number = self.slots[at].entry - 1
+            self._delete(at)
+        if self.old != NULL:
+            at = self._probe(self.old, self.old_mask, flow)
+            if at >= 0:
+                number = self.old[at].entry - 1
+                self.old[at].entry = GONE
+        if number >= 0:
+            self._entry(number).next = self.free
+            self.free = number
+            self.count -= 1
+        return number
+
+    cpdef Py_ssize_t listen(self, str address, uint16_t port) except -1:
+        """Give a local address and port a number. "0.0.0.0" stands for any IPv4 address, "::" for any IPv6 address (and no IPv4).
+
+        :raises ValueError: they have one
+        :raises OSError: not an address
+        """
+        cdef FourTuple flow = FourTuple(address, port, address, 0)
+        cdef bint wildcard = address in ("0.0.0.0", "::")
+        cdef int32_t number = self.ports[port] - 1
+        cdef int32_t last = NONE
+        cdef int32_t taken
+        cdef Entry *entry
+        while number != NONE:
+            entry = self._entry(number)
+            if entry.local_hi == flow.local_hi and entry.local_lo == flow.local_lo:
+                raise ValueError(f"{address} port {port} has a number already")
+            last = number
+            number = entry.next
+        taken = self._take_entry()
+        entry = self._entry(taken)
+        entry.local_hi = flow.local_hi
+        entry.local_lo = flow.local_lo
+        entry.local_port = port
+        # Wildcards go to the end of a port's chain, so that the first match is the best.
+        if wildcard and last != NONE:
+            entry.next = NONE
+            self._entry(last).next = taken
+        else:
+            entry.next = self.ports[port] - 1
+            self.ports[port] = taken + 1
+        return taken
+
+    cpdef Py_ssize_t unlisten(self, str address, uint16_t port) except -1:
+        """Forget a local address and port; the number they had.
+
+        :raises KeyError: they have none
+        """
+        cdef FourTuple flow = FourTuple(address, port, address, 0)
+        cdef int32_t number = self.ports[port] - 1
+        cdef int32_t previous = NONE
+        cdef Entry *entry
+        while number != NONE:
+            entry = self._entry(number)
+            if entry.local_hi == flow.local_hi and entry.local_lo == flow.local_lo:
+                if previous == NONE:
+                    self.ports[port] = entry.next + 1
+                else:
+                    self._entry(previous).next = entry.next
+                entry.next = self.free
+                self.free = number
+                return number
+            previous = number
+            number = entry.next
+        raise KeyError(f"{address} port {port}")
+
+    cpdef Py_ssize_t find_listener(self, FourTuple flow) noexcept:
+        """The number of whoever listens where a 4-tuple's local side is, or -1."""
+        cdef int32_t number = self.ports[flow.local_port] - 1
+        cdef Entry *entry
+        while number != NONE:
+            entry = self._entry(number)
+            if entry.local_lo == flow.local_lo and entry.local_hi == flow.local_hi:
+                return number
+            if entry.local_hi == 0 and entry.local_lo == (0 if flow.local_hi else <uint64_t>V4_PREFIX << 32) \
+                    and (flow.local_hi != 0 or flow.local_lo >> 32 == V4_PREFIX):
+                return number
+            number = entry.next
+        return NONE
+
+    def find_all(self, list flows, bint prefetch=True, Py_ssize_t times=1) -> int:
+        """For benchmarks: find a list of 4-tuples in batches of 64, without leaving C; how many were found.
+
+        :param times: go over the list so often
+        """
+        cdef Py_ssize_t i, j, first, n = len(flows), found = 0
+        cdef uint64_t hashes[64]
+        cdef PyObject **items = <PyObject **>malloc(max(n, 1) * sizeof(PyObject *))
+        if items == NULL:
+            raise MemoryError()
+        for i in range(n):
+            if not isinstance(flows[i], FourTuple):
+                free(items)
+                raise TypeError("find_all takes a list of FourTuple")
+            items[i] = <PyObject *>flows[i]
+        for j in range(times):
+            for first in range(0, n, 64):
+                for i in range(min(64, n - first)):
+                    hashes[i] = (<FourTuple>items[first + i]).hash
+                if prefetch:
+                    self.prefetch(hashes, min(64, n - first))
+                for i in range(min(64, n - first)):
+                    found += self._find(<FourTuple>items[first + i]) >= 0
+        free(items)
+        return found

@@ -1,0 +1,73 @@
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastnet._buffer cimport ByteRing
+from fastnet._demux cimport Demux
+from fastnet._flow cimport FourTuple
+from fastnet._ring cimport PacketRing
+
+
+cdef class Segment:
+    cdef readonly FourTuple flow
+    cdef uint8_t *packet
+    cdef readonly uint32_t packet_length
+    cdef readonly uint32_t header_length
+    cdef readonly uint32_t payload_length
+    cdef readonly uint32_t length
+    cdef readonly uint32_t seq
+    cdef readonly uint32_t ack
+    cdef readonly uint32_t end
+    cdef readonly uint32_t ts_val
+    cdef readonly uint32_t ts_ecr
+    cdef readonly uint32_t window
+    cdef readonly uint16_t urgent
+    cdef readonly uint16_t mss
+    cdef readonly uint8_t flags
+    cdef readonly uint8_t options
+    cdef readonly uint8_t wscale
+    cdef readonly uint8_t sack_count
+    cdef readonly uint8_t cause
+    cdef readonly uint8_t protocol
+    cdef readonly uint8_t ttl
+    cdef readonly uint8_t tos
+    cdef uint32_t sack[8]
+
+    cpdef int deliver(self, ByteRing target, uint32_t skip, uint32_t size) except -1
+    cdef void parse(self, uint8_t *packet, uint32_t n) noexcept nogil
+    cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil
+
+
+cdef class SegmentBatch:
+    cdef readonly list segments
+    cdef readonly PacketRing ring
+    cdef void **pointers
+    cdef uint64_t *hashes
+    cdef uint32_t *networks
+    cdef Py_ssize_t network_count
+    cdef readonly Py_ssize_t count
+
+    cpdef Py_ssize_t parse(self) noexcept
+    cpdef void prefetch(self, Demux demux) noexcept
+    cdef bint _is_local(self, uint32_t address) noexcept nogil
+
+
+cdef class SegmentWriter:
+    cdef readonly PacketRing ring
+    cdef object flush
+    cdef public uint8_t ttl
+    cdef public uint8_t tos
+
+    cdef uint8_t *reserve(self) except NULL
+    cpdef int control(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+        bint timestamps=*, uint32_t ts_val=*, uint32_t ts_ecr=*,
+    ) except -1
+    cpdef int synack(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+        int mss, int wscale, bint sack_permitted, bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
+    ) except -1
+    cpdef int data(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+        bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
+        ByteRing source, Py_ssize_t offset, Py_ssize_t size,
+    ) except -1
+    cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1

@@ -1,0 +1,540 @@
+"""Headers: from bytes to numbers and back, a batch at a time and GIL-free.
+
+One ``Segment`` per ring slot is made when the batch is, and filled in place by each parse: nothing is allocated for a packet.
+Lengths are checked once, at the top; that is what makes unchecked indexing below it safe. A packet that is refused keeps the
+reason in ``cause``, whose name in ``CAUSES`` is the counter that it belongs under.
+
+IPv4 (RFC 791) and TCP (RFC 9293 section 3.1) with the options of RFC 9293, RFC 7323 and RFC 2018.
+"""
+
+import ipaddress
+
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fastnet._buffer cimport ByteRing
+from fastnet._checksum cimport checksum_add, checksum_fold
+from fastnet._demux cimport Demux
+from fastnet._flow cimport V4_PREFIX, FourTuple
+from fastnet._ring cimport PacketRing, packet_at
+
+
+cdef extern from *:
+    """
+    static inline uint16_t fn_load16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return __builtin_bswap16(v); }
+    static inline uint32_t fn_load32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
+    static inline void fn_store16(uint8_t *p, uint16_t v) { v = __builtin_bswap16(v); memcpy(p, &v, 2); }
+    static inline void fn_store32(uint8_t *p, uint32_t v) { v = __builtin_bswap32(v); memcpy(p, &v, 4); }
+    static inline void fn_store16_raw(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
+    static inline uint32_t fn_swap32(uint32_t v) { return __builtin_bswap32(v); }
+    static inline uint16_t fn_swap16(uint16_t v) { return __builtin_bswap16(v); }
+    """
+    uint16_t load16 "fn_load16"(const uint8_t *p) noexcept nogil
+    uint32_t load32 "fn_load32"(const uint8_t *p) noexcept nogil
+    void store16 "fn_store16"(uint8_t *p, uint16_t v) noexcept nogil
+    void store32 "fn_store32"(uint8_t *p, uint32_t v) noexcept nogil
+    void store16_raw "fn_store16_raw"(uint8_t *p, uint16_t v) noexcept nogil
+    uint32_t swap32 "fn_swap32"(uint32_t v) noexcept nogil
+    uint16_t swap16 "fn_swap16"(uint16_t v) noexcept nogil
+
+
+cdef enum:
+    IPV4_HEADER = 20
+    TCP_HEADER = 20
+    ICMP_HEADER = 8
+    PROTOCOL_ICMP = 1
+    PROTOCOL_TCP = 6
+    # A segment of a peer that sends more than 14 counts as 14 (RFC 7323 section 2.3).
+    MAX_WSCALE = 14
+
+# TCP flags as they stand in the header's 14th byte.
+cdef enum:
+    _FIN = 0x01
+    _SYN = 0x02
+
+FIN = 0x01
+SYN = 0x02
+RST = 0x04
+PSH = 0x08
+ACK = 0x10
+URG = 0x20
+ECE = 0x40
+CWR = 0x80
+
+# Which options a segment carried: bits of ``Segment.options``.
+cdef enum:
+    _MSS = 1
+    _WSCALE = 2
+    _SACK_PERMITTED = 4
+    _TIMESTAMPS = 8
+    _SACK = 16
+
+OPTION_MSS = _MSS
+OPTION_WSCALE = _WSCALE
+OPTION_SACK_PERMITTED = _SACK_PERMITTED
+OPTION_TIMESTAMPS = _TIMESTAMPS
+OPTION_SACK = _SACK
+
+# Why a packet was refused: an index into CAUSES, which are names of counters.
+cdef enum:
+    C_NONE
+    C_IP_HEADER
+    C_IP_TRUNCATED
+    C_IP_CHECKSUM
+    C_IP_ADDRESS
+    C_IP_FRAGMENT
+    C_IP_PROTOCOL
+    C_IPV6
+    C_TCP_HEADER
+    C_TCP_CHECKSUM
+    C_ICMP_HEADER
+    C_ICMP_CHECKSUM
+
+CAUSES = (
+    "",
+    "IpInHdrErrors",
+    "InTruncatedPkts",
+    "InCsumErrors",
+    "IpInAddrErrors",
+    "FragmentDrops",
+    "IpInUnknownProtos",
+    "Ip6InDiscards",
+    "TcpInErrs",
+    "TcpInCsumErrors",
+    "IcmpInErrors",
+    "IcmpInCsumErrors",
+)
+
+
+@cython.final
+cdef class Segment:
+    """One received packet, parsed. Filled again by the next batch: copy what you keep (``flow.copy()``, ``payload()``).
+
+    :ivar flow: the 4-tuple, local side first
+    :ivar cause: 0, or why it was refused: an index into ``CAUSES``
+    :ivar protocol: 6 TCP, 1 ICMP
+    :ivar seq: SEG.SEQ; ``ack``: SEG.ACK; ``length``: SEG.LEN with SYN and FIN counted; ``end``: seq + length, modulo 2**32
+    :ivar window: SEG.WND as it stands in the header, not scaled
+    :ivar options: bits ``OPTION_*`` of the options that were present and well-formed
+    :ivar mss, wscale, ts_val, ts_ecr, sack_count: their values, meaningful where the bit is set
+    """
+
+    def __cinit__(self):
+        self.flow = FourTuple.__new__(FourTuple)
+        self.packet = NULL
+
+    @property
+    def icmp_type(self) -> int:
+        """The type of an ICMP message, -1 for any other packet."""
+        if self.cause or self.protocol != PROTOCOL_ICMP:
+            return -1
+        return self.packet[self.header_length]
+
+    @property
+    def is_parsed(self) -> bool:
+        """True when the packet is good, whatever its protocol."""
+        return self.cause == 0
+
+    def payload(self) -> bytes:
+        """A copy of the bytes after the TCP (or ICMP) header."""
+        if self.packet == NULL or self.cause:
+            return b""
+        return self.packet[self.header_length:self.header_length + self.payload_length]
+
+    cpdef int deliver(self, ByteRing target, uint32_t skip, uint32_t size) except -1:
+        """Append ``size`` bytes of the payload to a queue, leaving out the first ``skip``.
+
+        :raises ValueError: the payload is shorter
+        """
+        if <uint64_t>skip + size > self.payload_length:
+            raise ValueError(f"{size} bytes at {skip} of a payload of {self.payload_length}")
+        target.write(self.packet + self.header_length + skip, size)
+        return 0
+
+    def sack_blocks(self) -> list:
+        """The SACK blocks (RFC 2018) as (left, right) pairs, at most four."""
+        return [(self.sack[2 * i], self.sack[2 * i + 1]) for i in range(self.sack_count)]
+
+    def read(self, const uint8_t[::1] packet) -> None:
+        """Parse one packet given as bytes; it must outlive the use of ``payload()``. For tests and tools."""
+        self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0])
+
+    cdef void parse(self, uint8_t *packet, uint32_t n) noexcept nogil:
+        cdef uint32_t ihl, total
+        cdef uint64_t pseudo
+        cdef uint32_t source, target
+        self.packet = packet
+        self.packet_length = n
+        self.cause = C_NONE
+        self.protocol = 0
+        self.payload_length = 0
+        self.header_length = 0
+        self.flags = 0
+        self.options = 0
+        if n < IPV4_HEADER:
+            self.cause = C_IP_HEADER if n < 1 or packet[0] >> 4 != 6 else C_IPV6
+            return
+        if packet[0] >> 4 != 4:
+            self.cause = C_IPV6 if packet[0] >> 4 == 6 else C_IP_HEADER
+            return
+        ihl = (packet[0] & 0x0f) * 4
+        total = load16(packet + 2)
+        if ihl < IPV4_HEADER or total < ihl:
+            self.cause = C_IP_HEADER
+            return
+        if total > n:
+            self.cause = C_IP_TRUNCATED
+            return
+        if checksum_fold(checksum_add(packet, ihl, 0)) != 0xffff:
+            self.cause = C_IP_CHECKSUM
+            return
+        if load16(packet + 6) & 0x3fff:
+            self.cause = C_IP_FRAGMENT
+            return
+        source = load32(packet + 12)
+        target = load32(packet + 16)
+        # No answer may go to a multicast, broadcast, loopback or zero source, nor a segment come to a group (RFC 1122 3.2.1.3,
+        # RFC 9293 MUST-57 and MUST-63).
+        if source >= 0xe0000000U or source >> 24 == 127 or source >> 24 == 0 or source == target \
+                or target >= 0xe0000000U or target >> 24 == 127 or target >> 24 == 0:
+            self.cause = C_IP_ADDRESS
+            return
+        self.packet_length = total
+        self.tos = packet[1]
+        self.ttl = packet[8]
+        self.protocol = packet[9]
+        self.header_length = ihl
+        if self.protocol == PROTOCOL_TCP:
+            if total - ihl < TCP_HEADER:
+                self.cause = C_TCP_HEADER
+                return
+            pseudo = checksum_add(packet + 12, 8, 0)
+            pseudo += swap16(PROTOCOL_TCP) + <uint64_t>swap16(<uint16_t>(total - ihl))
+            self._parse_tcp(packet + ihl, total - ihl, pseudo)
+            if self.cause == C_NONE:
+                self.flow.set(
+                    0, (<uint64_t>V4_PREFIX << 32) | target, 0, (<uint64_t>V4_PREFIX << 32) | source,
+                    load16(packet + ihl + 2), load16(packet + ihl),
+                )
+        elif self.protocol == PROTOCOL_ICMP:
+            if total - ihl < ICMP_HEADER:
+                self.cause = C_ICMP_HEADER
+                return
+            if checksum_fold(checksum_add(packet + ihl, total - ihl, 0)) != 0xffff:
+                self.cause = C_ICMP_CHECKSUM
+                return
+            self.payload_length = total - ihl
+            self.flow.set(
+                0, (<uint64_t>V4_PREFIX << 32) | target, 0, (<uint64_t>V4_PREFIX << 32) | source, 0, 0
+            )
+        else:
+            self.cause = C_IP_PROTOCOL
+
+    cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil:
+        cdef uint32_t header = (tcp[12] >> 4) * 4
+        cdef uint32_t i, j, size
+        cdef uint8_t kind, flags
+        if header < TCP_HEADER or header > n:
+            self.cause = C_TCP_HEADER
+            return
+        if checksum_fold(checksum_add(tcp, n, pseudo)) != 0xffff:
+            self.cause = C_TCP_CHECKSUM
+            return
+        flags = tcp[13]
+        self.seq = load32(tcp + 4)
+        self.ack = load32(tcp + 8)
+        self.flags = flags
+        self.window = load16(tcp + 14)
+        self.urgent = load16(tcp + 18)
+        self.header_length += header
+        self.payload_length = n - header
+        self.length = n - header + ((flags & _SYN) >> 1) + (flags & _FIN)
+        self.end = self.seq + self.length
+        i = TCP_HEADER
+        # What nearly every segment carries: NOP, NOP, timestamps (RFC 7323 appendix A).
+        if header == TCP_HEADER + 12 and load32(tcp + TCP_HEADER) == 0x0101080aU:
+            self.ts_val = load32(tcp + 24)
+            self.ts_ecr = load32(tcp + 28)
+            self.options = _TIMESTAMPS
+            return
+        while i < header:
+            kind = tcp[i]
+            if kind == 0:
+                return
+            if kind == 1:
+                i += 1
+                continue
+            if i + 1 >= header:
+                return
+            size = tcp[i + 1]
+            # An option that is shorter than its own header or that runs past the end stops the walk; what came before it
+            # counts (RFC 9293 MUST-7; Linux's tcp_parse_options does the same).
+            if size < 2 or i + size > header:
+                return
+            if kind == 2 and size == 4:
+                self.mss = load16(tcp + i + 2)
+                self.options |= _MSS
+            elif kind == 3 and size == 3:
+                self.wscale = min(tcp[i + 2], MAX_WSCALE)
+                self.options |= _WSCALE
+            elif kind == 4 and size == 2:
+                self.options |= _SACK_PERMITTED
+            elif kind == 5 and size >= 10 and size <= 34 and (size - 2) % 8 == 0:
+                self.sack_count = (size - 2) // 8
+                for j in range((size - 2) // 4):
+                    self.sack[j] = load32(tcp + i + 2 + 4 * j)
+                self.options |= _SACK
+            elif kind == 8 and size == 10 and not self.options & _TIMESTAMPS:
+                self.ts_val = load32(tcp + i + 2)
+                self.ts_ecr = load32(tcp + i + 6)
+                self.options |= _TIMESTAMPS
+            i += size
+
+
+# A pointer to this is how the GIL-free loop reaches a Segment: taking a new reference would need the GIL.
+ctypedef void (*parse_function)(void *, uint8_t *, uint32_t) noexcept nogil
+
+
+cdef void _parse_one(Segment segment, uint8_t *packet, uint32_t n) noexcept nogil:
+    segment.parse(packet, n)
+
+
+cdef uint64_t _hash_of(Segment segment) noexcept nogil:
+    return segment.flow.hash
+
+ctypedef uint64_t (*hash_function)(void *) noexcept nogil
+
+cdef parse_function _parse_pointer = <parse_function>_parse_one
+cdef hash_function _hash_pointer = <hash_function>_hash_of
+
+
+cdef void _refuse(Segment segment) noexcept nogil:
+    segment.cause = C_IP_ADDRESS
+
+
+cdef uint32_t _target_of(Segment segment) noexcept nogil:
+    return load32(segment.packet + 16) if segment.cause == C_NONE else 0
+
+ctypedef void (*refuse_function)(void *) noexcept nogil
+ctypedef uint32_t (*target_function)(void *) noexcept nogil
+
+cdef refuse_function _refuse_pointer = <refuse_function>_refuse
+cdef target_function _target_pointer = <target_function>_target_of
+
+
+@cython.final
+cdef class SegmentBatch:
+    """The parsed view of a receive ring: segment i is the packet in slot i.
+
+    :param ring: the ring that devices fill
+    :param addresses: what packets must be addressed to, IPv4 addresses or networks ("198.18.0.2", "198.18.1.0/24");
+        others are refused under IpInAddrErrors. Empty: nothing is refused
+    :raises ValueError: not an IPv4 address or network
+    :ivar segments: list of ``Segment``, one per slot, made once
+    :ivar count: how many of them the last ``parse()`` filled
+    """
+
+    def __cinit__(self, PacketRing ring not None, addresses=()):
+        cdef Py_ssize_t i
+        parsed = [ipaddress.IPv4Network(text) for text in addresses]
+        self.network_count = len(parsed)
+        self.networks = <uint32_t *>PyMem_Malloc(2 * max(1, len(parsed)) * sizeof(uint32_t))
+        if self.networks == NULL:
+            raise MemoryError()
+        for i, network in enumerate(parsed):
+            self.networks[2 * i] = int(network.network_address)
+            self.networks[2 * i + 1] = int(network.netmask)
+        self.ring = ring
+        self.segments = [Segment.__new__(Segment) for _ in range(ring.slots)]
+        self.pointers = <void **>PyMem_Malloc(ring.slots * sizeof(void *))
+        self.hashes = <uint64_t *>PyMem_Malloc(ring.slots * sizeof(uint64_t))
+        if self.pointers == NULL or self.hashes == NULL:
+            raise MemoryError()
+        for i in range(ring.slots):
+            self.pointers[i] = <void *><PyObject *>self.segments[i]
+        self.count = 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.networks)
+        PyMem_Free(self.pointers)
+        PyMem_Free(self.hashes)
+
+    cpdef Py_ssize_t parse(self) noexcept:
+        """Parse every packet of the ring, without the GIL; returns how many."""
+        cdef Py_ssize_t i, n = self.ring.count
+        cdef PacketRing ring = self.ring
+        with nogil:
+            for i in range(n):
+                _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i])
+                self.hashes[i] = _hash_pointer(self.pointers[i])
+                if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
+                    _refuse_pointer(self.pointers[i])
+        self.count = n
+        return n
+
+    cpdef void prefetch(self, Demux demux) noexcept:
+        """Have the table's memory for the batch's 4-tuples on its way to the cache."""
+        with nogil:
+            demux.prefetch(self.hashes, self.count)
+
+    cdef bint _is_local(self, uint32_t address) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.network_count):
+            if address & self.networks[2 * i + 1] == self.networks[2 * i]:
+                return True
+        # Already refused for something else.
+        return address == 0
+
+
+@cython.final
+cdef class SegmentWriter:
+    """Builds packets straight into the slots of a transmit ring.
+
+    :param ring: the transmit ring
+    :param flush: called when the ring is full; it must empty it (hand it to the device)
+    :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
+    """
+
+    def __init__(self, PacketRing ring not None, flush):
+        if ring.capacity < 128:
+            raise ValueError(f"a transmit slot must hold 128 bytes or more, not {ring.capacity}")
+        self.ring = ring
+        self.flush = flush
+        self.ttl = 64
+        self.tos = 0
+
+    cdef uint8_t *reserve(self) except NULL:
+        """The next free slot's packet; the caller fills it and finishes with ``_finish``."""
+        if self.ring.count == self.ring.slots:
+            self.flush()
+            if self.ring.count == self.ring.slots:
+                raise RuntimeError("the transmit ring is full and flush() did not empty it")
+        return packet_at(self.ring, self.ring.count)
+
+    cpdef int control(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+        bint timestamps=False, uint32_t ts_val=0, uint32_t ts_ecr=0,
+    ) except -1:
+        """A segment without data: ACK, FIN or RST.
+
+        :param flags: bits of the flags byte; ``window``: already scaled, 16 bits
+        """
+        cdef uint8_t *packet = self.reserve()
+        cdef uint32_t header = TCP_HEADER
+        if timestamps:
+            _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
+            header += 12
+        _finish(self, packet, flow, seq, ack, flags, window, header, 0)
+        return 0
+
+    cpdef int synack(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+        int mss, int wscale, bint sack_permitted, bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
+    ) except -1:
+        """A SYN or SYN-ACK with its options, laid out as Linux does.
+
+        :param wscale: shift count, or -1 for no window scale option
+        """
+        cdef uint8_t *packet = self.reserve()
+        cdef uint8_t *option = packet + IPV4_HEADER + TCP_HEADER
+        store32(option, 0x02040000U | <uint32_t>(mss & 0xffff))
+        option += 4
+        if timestamps:
+            if sack_permitted:
+                store32(option, 0x0402080aU)
+            else:
+                store32(option, 0x0101080aU)
+            store32(option + 4, ts_val)
+            store32(option + 8, ts_ecr)
+            option += 12
+        elif sack_permitted:
+            store32(option, 0x01010402U)
+            option += 4
+        if wscale >= 0:
+            store32(option, 0x01030300U | <uint32_t>(wscale & 0xff))
+            option += 4
+        _finish(self, packet, flow, seq, ack, flags, window, <uint32_t>(option - packet) - IPV4_HEADER, 0)
+        return 0
+
+    cpdef int data(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+        bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
+        ByteRing source, Py_ssize_t offset, Py_ssize_t size,
+    ) except -1:
+        """A segment with ``size`` bytes of a queue, from ``offset`` on.
+
+        :raises ValueError: the bytes are not there, or do not fit a slot
+        """
+        cdef uint8_t *packet = self.reserve()
+        cdef uint32_t header = TCP_HEADER
+        if timestamps:
+            _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
+            header += 12
+        if size < 0 or offset < 0 or offset + size > source.length:
+            raise ValueError(f"{size} bytes at {offset} of a queue of {source.length}")
+        if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
+            raise ValueError(f"{size} bytes of data do not fit a packet")
+        source.load(offset, packet + IPV4_HEADER + header, size)
+        _finish(self, packet, flow, seq, ack, flags, window, header, <uint32_t>size)
+        return 0
+
+    cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1:
+        """An ICMP message with the rest of another one: the echo reply to an echo request (RFC 792)."""
+        cdef uint8_t *packet
+        cdef uint8_t *message
+        cdef uint32_t n = request.payload_length
+        if IPV4_HEADER + n > self.ring.capacity:
+            raise ValueError(f"an ICMP message of {n} bytes does not fit a packet")
+        packet = self.reserve()
+        message = packet + IPV4_HEADER
+        memcpy(message, request.packet + request.header_length, n)
+        message[0] = <uint8_t>type_
+        message[1] = <uint8_t>code
+        store16_raw(message + 2, 0)
+        store16_raw(message + 2, ~checksum_fold(checksum_add(message, n, 0)))
+        _put_ipv4(self, packet, flow, PROTOCOL_ICMP, IPV4_HEADER + n)
+        return 0
+
+
+cdef inline void _put_timestamps(uint8_t *option, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
+    store32(option, 0x0101080aU)
+    store32(option + 4, ts_val)
+    store32(option + 8, ts_ecr)
+
+
+cdef inline void _put_ipv4(
+    SegmentWriter writer, uint8_t *packet, FourTuple flow, uint8_t protocol, uint32_t total
+) noexcept:
+    """The IPv4 header of a finished packet, which then belongs to the ring.
+
+    Never fragmented, so the identification stays zero (RFC 6864 section 4.1).
+    """
+    store32(packet, 0x45000000U | (<uint32_t>writer.tos << 16) | total)
+    store32(packet + 4, 0x00004000U)
+    store32(packet + 8, (<uint32_t>writer.ttl << 24) | (<uint32_t>protocol << 16))
+    store32(packet + 12, <uint32_t>flow.local_lo)
+    store32(packet + 16, <uint32_t>flow.remote_lo)
+    store16_raw(packet + 10, ~checksum_fold(checksum_add(packet, IPV4_HEADER, 0)))
+    writer.ring.length[writer.ring.count] = total
+    writer.ring.count += 1
+
+
+cdef inline void _finish(
+    SegmentWriter writer, uint8_t *packet, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
+    uint32_t header, uint32_t size,
+) noexcept:
+    """Fixed TCP header, checksum and IP header around options and data that are already in place."""
+    cdef uint8_t *tcp = packet + IPV4_HEADER
+    cdef uint64_t pseudo
+    store32(tcp, (<uint32_t>flow.local_port << 16) | flow.remote_port)
+    store32(tcp + 4, seq)
+    store32(tcp + 8, ack)
+    store32(tcp + 12, (header << 26) | (<uint32_t>(flags & 0xff) << 16) | (window & 0xffffU))
+    store32(tcp + 16, 0)
+    pseudo = <uint64_t>swap32(<uint32_t>flow.local_lo) + swap32(<uint32_t>flow.remote_lo)
+    pseudo += swap16(PROTOCOL_TCP) + <uint64_t>swap16(<uint16_t>(header + size))
+    store16_raw(tcp + 16, ~checksum_fold(checksum_add(tcp, header + size, pseudo)))
+    _put_ipv4(writer, packet, flow, PROTOCOL_TCP, IPV4_HEADER + header + size)

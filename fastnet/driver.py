@@ -1,0 +1,125 @@
+"""What turns a stack into something that programs can wait on: one lock, one clock, and a thread or the caller's own turns.
+
+A ``Driver`` owns its stack. With ``start()`` a background thread polls the device; without, every call that has to wait polls in the
+caller's thread ("by hand"), which is what a single-threaded test or a notebook wants.
+"""
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from fastnet.stack import NEVER, Stack
+
+IDLE = 1_000_000_000
+"""The longest sleep, ns: a bound on how late a lost wake-up can be noticed."""
+
+
+class Driver:
+    """Polls a stack and wakes whoever waits for it.
+
+    :param stack: the stack; from now on only the driver and its sockets call it, under ``lock``
+    :ivar lock: held during every call into the stack
+    :ivar bound: (address, port) -> socket, for every socket that has a name
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.lock = threading.RLock()
+        self.bound: dict[tuple[str, int], list[Any]] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._sleeping_until = 0
+        self._failure: BaseException | None = None
+
+    def start(self) -> Self:
+        """Poll in a background thread from now on."""
+        if self._thread is None:
+            self._stopping = False
+            self._thread = threading.Thread(target=self._run, name="fastnet", daemon=True)
+            self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End the background thread. Connections stay as they are; ``start()`` goes on with them."""
+        thread = self._thread
+        if thread is not None:
+            self._stopping = True
+            self.stack.device.wake()
+            thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def threaded(self) -> bool:
+        """True while a background thread polls."""
+        return self._thread is not None
+
+    def step(self, timeout: float | None = 0.0) -> None:
+        """One turn by hand: wait for packets or the next timer, at most ``timeout`` seconds (None: as long as it takes), and poll."""
+        deadline = self._poll()
+        now = self.stack.clock()
+        wait = max(0, min(deadline - now, IDLE))
+        if timeout is not None:
+            wait = min(wait, int(timeout * 1e9))
+        if wait:
+            self.stack.device.wait(wait)
+            self._poll()
+
+    def flush(self) -> None:
+        """Send what a program's call made due; called with the lock held."""
+        stack = self.stack
+        stack.flush(stack.clock())
+        self._wake_owners()
+        if self._thread is not None and stack.context.timers.next_deadline() < self._sleeping_until:
+            stack.device.wake()
+
+    def wait(self, condition: threading.Condition, deadline: float | None) -> bool:
+        """Wait for a condition made on ``lock``, which is held; False when ``deadline`` (``time.monotonic``) has passed.
+
+        :raises RuntimeError: the background thread died; its error is the cause
+        """
+        remaining = None if deadline is None else deadline - time.monotonic()
+        if remaining is not None and remaining <= 0:
+            return False
+        if self._failure is not None:
+            raise RuntimeError("the thread that polls the stack has failed") from self._failure
+        if self._thread is not None and threading.current_thread() is not self._thread:
+            condition.wait(remaining)
+        else:
+            self.step(remaining)
+        return True
+
+    def _poll(self) -> int:
+        with self.lock:
+            deadline: int = self.stack.poll(self.stack.clock())
+            self._wake_owners()
+            return deadline
+
+    def _wake_owners(self) -> None:
+        for endpoint in self.stack.take_ready():
+            if endpoint.owner is not None:
+                endpoint.owner.wake()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                with self.lock:
+                    deadline = self._poll()
+                    now = self.stack.clock()
+                    sleep = min(deadline - now, IDLE)
+                    self._sleeping_until = now + sleep if deadline != NEVER else NEVER
+                if sleep > 0:
+                    self.stack.device.wait(sleep)
+        except BaseException as error:
+            self._failure = error
+            with self.lock:
+                for sockets in self.bound.values():
+                    for socket in sockets:
+                        socket.wake()
+            raise

@@ -1,0 +1,1 @@
+"""The internet layer around TCP: for now ICMP echo."""

@@ -1,0 +1,183 @@
+"""Handshakes in memory: a raw client made of numpy that plays thousands of peers against one stack, without a kernel.
+
+It is the stack's device: a batch of its packets is in the receive ring before the clock starts, and what the stack sends is looked
+at after the clock stopped. So the time it reports is the stack's alone.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnet._ring import HEADROOM, PacketRing
+from fastnet.stack import Stack
+
+ACK = 0x10
+RST = 0x04
+SYN = 0x02
+IP = 20
+SYN_OPTIONS = bytes.fromhex("020405b40402080a000000010000000001030307")
+ACK_OPTIONS = bytes.fromhex("0101080a0000000200000000")
+STEP = 1_000_000
+"""Simulated time between two batches, ns."""
+
+
+@dataclass
+class Cycles:
+    """What a run measured.
+
+    :ivar cycles: handshakes that were completed, accepted and reset
+    :ivar seconds: the stack's own time
+    """
+
+    cycles: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Cycles per second of the stack's own time."""
+        return self.cycles / self.seconds
+
+
+class MemoryClient:
+    """Plays full cycles: SYN with options, SYN-ACK, ACK, accept, RST by the client.
+
+    Every handshake has a 4-tuple that is not used again before 2**32 others were: the source address and port count upwards.
+
+    :param flows: handshakes under way at once; at most a ring's slots go in one batch
+    :param target: the stack's address; ``port``: its listener's
+    """
+
+    mtu = 1500
+
+    def __init__(self, flows: int = 128, target: str = "198.18.0.2", port: int = 80, settings: dict[str, int] | None = None) -> None:
+        self.flows = flows
+        self.now = 0
+        self.device_time = 0
+        self.sent: list[npt.NDArray[np.uint8]] = []
+        self.waiting = 0
+        self.next_flow = 0
+        self.stack = Stack(
+            self, (target,), settings, clock=lambda: 0, random=lambda n: bytes(range(n)), slots=min(flows, 256)
+        )
+        self.listener = self.stack.listen("0.0.0.0", port, flows)
+        self.target = np.frombuffer(bytes(int(part) for part in target.split(".")), np.uint8)
+        self.port = port
+
+    # ---- the device's side ----
+
+    def receive(self, ring: PacketRing) -> int:
+        """The batch is in the ring already."""
+        return self.waiting
+
+    def transmit(self, ring: PacketRing) -> int:
+        """Keep a copy of what the stack sent; the time that takes is not the stack's."""
+        started = time.perf_counter_ns()
+        count = ring.count
+        self.sent.append(ring.memory[:count, HEADROOM : HEADROOM + 60].copy())
+        ring.clear()
+        self.device_time += time.perf_counter_ns() - started
+        return count
+
+    # ---- the client's side ----
+
+    def batch(
+        self, flows: npt.NDArray[np.uint32], seq: npt.NDArray[np.uint32] | int, ack: npt.NDArray[np.uint32] | int, flags: int, options: bytes
+    ) -> npt.NDArray[np.uint8]:
+        """Packets for some flows: an array of shape (len(flows), bytes of a packet), checksums filled in."""
+        size = IP + 20 + len(options)
+        packets = np.zeros((len(flows), size), np.uint8)
+        words = packets.view(">u2")
+        packets[:, 0] = 0x45
+        words[:, 1] = size
+        packets[:, 8] = 64
+        packets[:, 9] = 6
+        # 2**16 ports of 198.18.128.0/17 and on into 198.19.0.0/16, then round again.
+        source = (0xC6128000 + (flows >> 15)).astype(np.uint32)
+        words[:, 6] = source >> 16
+        words[:, 7] = source & 0xFFFF
+        packets[:, 16:20] = self.target
+        words[:, 10] = 1024 + (flows & 0x7FFF)
+        words[:, 11] = self.port
+        seq = np.broadcast_to(np.asarray(seq, np.uint32), len(flows))
+        ack = np.broadcast_to(np.asarray(ack, np.uint32), len(flows))
+        words[:, 12] = seq >> 16
+        words[:, 13] = seq & 0xFFFF
+        words[:, 14] = ack >> 16
+        words[:, 15] = ack & 0xFFFF
+        packets[:, 32] = (20 + len(options)) << 2
+        packets[:, 33] = flags
+        words[:, 17] = 64240
+        packets[:, 40:] = np.frombuffer(options, np.uint8)
+        words[:, 5] = _checksum(words[:, :10])
+        pseudo = words[:, 6:10].sum(axis=1, dtype=np.uint64) + 6 + size - IP
+        words[:, 18] = _checksum(words[:, 10:], pseudo)
+        return packets
+
+    def play(self, packets: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+        """Hand packets to the stack in batches; what it sent, and its own time in ns."""
+        ring = self.stack.received
+        spent = 0
+        for first in range(0, len(packets), ring.slots):
+            part = packets[first : first + ring.slots]
+            ring.memory[: len(part), HEADROOM : HEADROOM + part.shape[1]] = part
+            ring.lengths[: len(part)] = part.shape[1]
+            ring.count = self.waiting = len(part)
+            self.now += STEP
+            device_time = self.device_time
+            started = time.perf_counter_ns()
+            self.stack.poll(self.now)
+            spent += time.perf_counter_ns() - started - (self.device_time - device_time)
+        self.waiting = 0
+        sent = np.concatenate(self.sent) if self.sent else np.zeros((0, 60), np.uint8)
+        self.sent.clear()
+        return sent, spent
+
+    def open(self, count: int) -> tuple[npt.NDArray[np.uint32], int]:
+        """Complete and accept ``count`` handshakes at once; the flows' numbers, and the stack's time in ns.
+
+        :raises RuntimeError: the stack did not answer or accept every one
+        """
+        flows = np.arange(self.next_flow, self.next_flow + count, dtype=np.uint32)
+        self.next_flow = (self.next_flow + count) & 0xFFFFFFFF
+        seq = flows * np.uint32(7919)
+        answers, spent = self.play(self.batch(flows, seq, 0, SYN, SYN_OPTIONS))
+        if len(answers) != count:
+            raise RuntimeError(f"{len(answers)} SYN-ACKs to {count} SYNs")
+        iss = np.ascontiguousarray(answers[:, 24:28]).view(">u4")[:, 0].astype(np.uint32)
+        _, time_of_acks = self.play(self.batch(flows, seq + np.uint32(1), iss + np.uint32(1), ACK, ACK_OPTIONS))
+        started = time.perf_counter_ns()
+        accepted = 0
+        accept = self.listener.accept
+        while accept() is not None:
+            accepted += 1
+        spent += time_of_acks + time.perf_counter_ns() - started
+        if accepted != count:
+            raise RuntimeError(f"{accepted} of {count} handshakes were accepted")
+        return flows, spent
+
+    def reset(self, flows: npt.NDArray[np.uint32]) -> int:
+        """Reset connections from the client's side; the stack's time in ns."""
+        _, spent = self.play(self.batch(flows, flows * np.uint32(7919) + np.uint32(1), 0, RST, b""))
+        return spent
+
+    def run(self, rounds: int) -> Cycles:
+        """``rounds`` times: as many full cycles as there are flows."""
+        spent = 0
+        for _ in range(rounds):
+            flows, time_of_open = self.open(self.flows)
+            spent += time_of_open + self.reset(flows)
+        return Cycles(rounds * self.flows, spent / 1e9)
+
+    def hold(self, connections: int) -> None:
+        """Open connections that stay open."""
+        for first in range(0, connections, self.flows):
+            self.open(min(self.flows, connections - first))
+
+
+def _checksum(words: npt.NDArray[np.uint16], pseudo: npt.NDArray[np.uint64] | int = 0) -> npt.NDArray[np.uint16]:
+    total = words.sum(axis=1, dtype=np.uint64) + np.asarray(pseudo, np.uint64)
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF).astype(np.uint16)

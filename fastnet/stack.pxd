@@ -1,0 +1,37 @@
+cimport cython
+
+from fastnet._headers cimport Segment, SegmentBatch, SegmentWriter
+from fastnet._ring cimport PacketRing
+from fastnet.counters cimport Counters
+from fastnet.tcp.connection cimport Connection
+from fastnet.tcp.context cimport Context, Endpoint
+from fastnet.tcp.protocol cimport Tcp
+from fastnet.tcp.timewait cimport TimeWait
+
+cdef int TCP, ICMP
+
+
+cdef class Stack:
+    cdef public object device
+    cdef public tuple addresses
+    cdef public object settings
+    cdef public object clock
+    cdef public Counters counters
+    cdef public PacketRing received
+    cdef public SegmentBatch batch
+    cdef public PacketRing sending
+    cdef public SegmentWriter writer
+    cdef public Context context
+    cdef public Tcp tcp
+
+    @cython.locals(received=cython.Py_ssize_t)
+    cpdef poll(self, long long now)
+    @cython.locals(
+        counters=Counters, batch=SegmentBatch, segments=list, count=cython.Py_ssize_t, i=cython.Py_ssize_t, seg=Segment
+    )
+    cpdef packets_arrive(self, long long now)
+    cpdef flush(self, long long now)
+    @cython.locals(count=cython.longlong, sent=cython.longlong)
+    cpdef transmit(self)
+    @cython.locals(ready=list, endpoint=Endpoint)
+    cpdef list take_ready(self)

@@ -1,0 +1,141 @@
+"""The stack: one device, one thread, one ``poll`` at a time (the life of a packet, from ring to ring)."""
+
+import ipaddress
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastnet._headers import CAUSES, SegmentBatch, SegmentWriter
+from fastnet._ring import PacketRing
+from fastnet._timer import TimerWheel
+from fastnet.config import Settings
+from fastnet.counters import Counters
+from fastnet.ip.icmp import message_arrives
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.listener import Listener
+from fastnet.tcp.protocol import Tcp
+from fastnet.tcp.timewait import TimeWait
+
+TCP = 6
+ICMP = 1
+NEVER = (1 << 63) - 1
+"""What ``next_deadline`` says when no timer runs."""
+
+
+class Stack:
+    """A TCP/IP stack over a device.
+
+    Not thread-safe: one thread at a time may call it.
+
+    :param device: where packets come from and go to
+    :param addresses: the addresses that are its own (IPv4 text); packets for others are dropped. Empty: every address
+    :param settings: a ``Settings``, or a mapping of Linux's names to values
+    :param clock: now in ns, monotonic; a test passes its own
+    :param random: n -> n random bytes; a test passes its own
+    :param slots: packets in a batch
+    :raises SettingError: a setting that does not exist, or a value it cannot take
+    """
+
+    def __init__(
+        self,
+        device: Any,
+        addresses: tuple[str, ...] = (),
+        settings: Settings | Mapping[str, Any] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+        random: Callable[[int], bytes] = os.urandom,
+        slots: int = 256,
+    ) -> None:
+        self.device = device
+        self.addresses = tuple(addresses)
+        self.settings = Settings.of(settings)
+        self.clock = clock
+        self.counters = Counters()
+        self.received = PacketRing(slots, device.mtu)
+        self.batch = SegmentBatch(self.received, self.addresses)
+        self.sending = PacketRing(slots, max(device.mtu, 128))
+        self.writer = SegmentWriter(self.sending, self.transmit)
+        self.writer.ttl = self.settings.ip_default_ttl
+        self.context = Context(
+            self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu
+        )
+        self.tcp = Tcp(self.context)
+
+    def poll(self, now: int) -> int:
+        """One round: receive a batch, let the protocol run, fire timers that are due, send.
+
+        :param now: the time, ns
+        :returns: when to call again at the latest, ns; ``now`` when more packets wait already; ``NEVER`` without timers
+        """
+        received = self.device.receive(self.received)
+        if received:
+            self.packets_arrive(now)
+        self.tcp.fire_timers(now)
+        self.flush(now)
+        if received == self.received.slots:
+            return now
+        return self.context.timers.next_deadline()
+
+    def packets_arrive(self, now: int) -> None:
+        """Parse the receive ring as a batch, and give each packet to its protocol."""
+        counters = self.counters
+        batch = self.batch
+        segments = batch.segments
+        count = batch.parse()
+        batch.prefetch(self.context.demux)
+        counters.IpInReceives += count
+        for i in range(count):
+            seg = segments[i]
+            if seg.cause:
+                counters.count(CAUSES[seg.cause])
+            elif seg.protocol == TCP:
+                counters.TcpInSegs += 1
+                self.tcp.segment_arrives(seg, now)
+            else:
+                message_arrives(seg, counters, self.writer, not self.settings.icmp_echo_ignore_all)
+        self.received.clear()
+
+    def flush(self, now: int) -> None:
+        """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""
+        if self.context.outbox:
+            self.tcp.send_pending(now)
+        if self.sending.count:
+            self.transmit()
+
+    def transmit(self) -> None:
+        """Hand the transmit ring to the device; it comes back empty."""
+        count = self.sending.count
+        sent = self.device.transmit(self.sending)
+        self.counters.IpOutRequests += count
+        self.counters.DeviceTxErrors += count - sent
+
+    def listen(self, address: str, port: int, backlog: int = 4096) -> Listener:
+        """Passive OPEN on a local address ("0.0.0.0": any) and port.
+
+        :raises OSError: EADDRINUSE, when somebody listens there
+        """
+        return self.tcp.listen(address, port, backlog)
+
+    def is_local(self, address: str) -> bool:
+        """Is it one of the stack's addresses?"""
+        host = ipaddress.IPv4Address(address)
+        return not self.addresses or any(host in ipaddress.IPv4Network(network) for network in self.addresses)
+
+    def has_connection(self, address: str, port: int) -> bool:
+        """Does a connection, or what is left of one in TIME-WAIT, have this local address ("0.0.0.0": any) and port?"""
+        for endpoint in self.context.endpoints:
+            if isinstance(endpoint, (Connection, TimeWait)):
+                flow = endpoint.handshake.flow
+                if flow.local_port == port and address in ("0.0.0.0", flow.local_address):
+                    return True
+        return False
+
+    def take_ready(self) -> list[Endpoint]:
+        """Endpoints with an owner and something to see, since the last call."""
+        ready = self.context.ready
+        if ready:
+            self.context.ready = []
+            for endpoint in ready:
+                endpoint.notified = False
+        return ready

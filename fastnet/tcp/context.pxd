@@ -1,0 +1,49 @@
+cimport cython
+
+from fastnet._demux cimport Demux
+from fastnet._flow cimport FourTuple
+from fastnet._headers cimport Segment, SegmentWriter
+from fastnet._timer cimport TimerWheel
+from fastnet.counters cimport Counters
+from fastnet.tcp.isn cimport IsnGenerator
+
+cdef int ACK, RST
+cdef long long MASK, MILLISECOND, SECOND
+
+
+cdef class Endpoint:
+    cdef public int id
+    cdef public int timer
+    cdef public bint notified
+    cdef public object owner
+
+    cpdef segment_arrives(self, Segment seg, long long now)
+    cpdef timer_fires(self, long long now)
+    cpdef send_pending(self, long long now)
+
+
+@cython.final
+cdef class Context:
+    cdef public object settings
+    cdef public Counters counters
+    cdef public TimerWheel timers
+    cdef public SegmentWriter writer
+    cdef public IsnGenerator isn
+    cdef public Demux demux
+    cdef public list endpoints
+    cdef public list outbox
+    cdef public list ready
+    cdef public int mss
+    cdef public long long time_wait_count
+
+    cpdef attach(self, FourTuple flow, Endpoint endpoint)
+    cpdef place(self, Py_ssize_t number, Endpoint endpoint)
+    cpdef detach(self, FourTuple flow, Endpoint endpoint)
+    cpdef arm(self, Endpoint endpoint, long long deadline)
+    cpdef disarm(self, Endpoint endpoint)
+    cpdef notify(self, Endpoint endpoint)
+    cpdef send_reset(self, Segment seg)
+    cpdef send_ack(
+        self, Segment seg, unsigned int snd_nxt, unsigned int rcv_nxt, unsigned int window, long long ts_val,
+        unsigned int ts_recent
+    )

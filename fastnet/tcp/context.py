@@ -1,0 +1,127 @@
+"""What every endpoint of one stack shares: settings, counters, tables, timers, and the way out."""
+
+from typing import Any
+
+from fastnet._demux import Demux
+from fastnet._flow import FourTuple
+from fastnet._headers import ACK, RST, Segment, SegmentWriter
+from fastnet._timer import TimerWheel
+from fastnet.config import Settings
+from fastnet.counters import Counters
+from fastnet.tcp.isn import IsnGenerator
+
+
+class Endpoint:
+    """Whoever gets the segments of a 4-tuple (a connection, a TIME-WAIT) or of a local port (a listener).
+
+    :ivar id: its place in ``Context.endpoints``, -1 when it has none
+    :ivar timer: its handle in the timer wheel, -1 when it has none
+    :ivar owner: the door that wants to hear of events, or None
+    :ivar notified: True while it waits in ``Context.ready``
+    """
+
+    __slots__ = ("id", "notified", "owner", "timer")
+
+    id: int
+    timer: int
+    owner: Any
+    notified: bool
+
+    def segment_arrives(self, seg: Segment, now: int) -> None:
+        """SEGMENT ARRIVES (RFC 9293 section 3.10.7)."""
+        raise RuntimeError("an endpoint says what it does with a segment")
+
+    def timer_fires(self, now: int) -> None:
+        """TIMEOUT (RFC 9293 section 3.10.8): the wheel let the endpoint's timer go."""
+        raise RuntimeError("an endpoint says what it does when its timer fires")
+
+    def send_pending(self, now: int) -> None:
+        """The batch is over: send what is due."""
+
+
+class Context:
+    """The shared part of one stack's TCP.
+
+    :ivar endpoints: id -> endpoint, as the demux numbers them
+    :ivar outbox: endpoints that have something to send when the batch is over
+    :ivar ready: endpoints whose owner has something to see
+    :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
+    """
+
+    __slots__ = (
+        "counters", "demux", "endpoints", "isn", "mss", "outbox", "ready", "settings", "time_wait_count", "timers",
+        "writer",
+    )  # fmt: skip
+
+    def __init__(
+        self, settings: Settings, counters: Counters, timers: TimerWheel, writer: SegmentWriter, secret: bytes, mtu: int
+    ) -> None:
+        self.settings = settings
+        self.counters = counters
+        self.timers = timers
+        self.writer = writer
+        self.isn = IsnGenerator(secret)
+        self.demux = Demux()
+        self.endpoints: list[Endpoint | None] = []
+        self.outbox: list[Endpoint] = []
+        self.ready: list[Endpoint] = []
+        self.mss = mtu - 40
+        self.time_wait_count = 0
+
+    def attach(self, flow: FourTuple, endpoint: Endpoint) -> None:
+        """Let an endpoint have the segments of a 4-tuple that nobody has."""
+        self.place(self.demux.insert(flow), endpoint)
+
+    def place(self, number: int, endpoint: Endpoint) -> None:
+        """Note who stands behind an id of the demux."""
+        endpoint.id = number
+        if number == len(self.endpoints):
+            self.endpoints.append(endpoint)
+        else:
+            while number >= len(self.endpoints):
+                self.endpoints.append(None)
+            self.endpoints[number] = endpoint
+
+    def detach(self, flow: FourTuple, endpoint: Endpoint) -> None:
+        """The endpoint is over: forget its 4-tuple and its timer."""
+        if endpoint.id >= 0:
+            self.demux.remove(flow)
+            self.endpoints[endpoint.id] = None
+            endpoint.id = -1
+        self.disarm(endpoint)
+
+    def arm(self, endpoint: Endpoint, deadline: int) -> None:
+        """Have ``timer_fires`` called at a deadline (ns); an earlier one is replaced."""
+        if endpoint.timer < 0:
+            endpoint.timer = self.timers.add(endpoint, deadline)
+        else:
+            self.timers.move(endpoint.timer, deadline)
+
+    def disarm(self, endpoint: Endpoint) -> None:
+        """Forget the endpoint's timer."""
+        if endpoint.timer >= 0:
+            self.timers.remove(endpoint.timer)
+            endpoint.timer = -1
+
+    def notify(self, endpoint: Endpoint) -> None:
+        """Tell the door, if there is one, that there is something to see."""
+        if not endpoint.notified and endpoint.owner is not None:
+            endpoint.notified = True
+            self.ready.append(endpoint)
+
+    def send_reset(self, seg: Segment) -> None:
+        """Answer a segment that nobody wants with a RST (RFC 9293 section 3.10.7.1); never a RST with a RST."""
+        if seg.flags & RST:
+            return
+        if seg.flags & ACK:
+            self.writer.control(seg.flow, seg.ack, 0, RST, 0)
+        else:
+            self.writer.control(seg.flow, 0, seg.end, RST | ACK, 0)
+        self.counters.TcpOutRsts += 1
+
+    def send_ack(self, seg: Segment, snd_nxt: int, rcv_nxt: int, window: int, ts_val: int, ts_recent: int) -> None:
+        """A bare ACK outside any connection (a request, a TIME-WAIT); ``ts_val`` is -1 without timestamps."""
+        if ts_val >= 0:
+            self.writer.control(seg.flow, snd_nxt, rcv_nxt, ACK, window, True, ts_val, ts_recent)
+        else:
+            self.writer.control(seg.flow, snd_nxt, rcv_nxt, ACK, window)

@@ -1,0 +1,15 @@
+"""Numbers that every module of the protocol uses.
+
+Not compiled: a compiled module copies them into C variables when it is imported (its ``.pxd`` gives them a type).
+"""
+
+from typing import Final
+
+MASK: Final = 0xFFFFFFFF
+"""Sequence numbers and timestamps count modulo 2**32. ``(a - b) & MASK`` is right for Python's integers and for C's."""
+HALF: Final = 0x80000000
+"""``(a - b) & MASK < HALF`` says that a is b or comes after it (RFC 1982, RFC 9293 section 3.4)."""
+MICROSECOND: Final = 1_000
+MILLISECOND: Final = 1_000_000
+SECOND: Final = 1_000_000_000
+"""Time is in nanoseconds of a monotonic clock."""

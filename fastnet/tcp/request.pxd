@@ -1,0 +1,34 @@
+cimport cython
+
+from fastnet._flow cimport FourTuple
+from fastnet._headers cimport Segment
+from fastnet.tcp.context cimport Context, Endpoint
+
+cdef int ACK, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
+cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
+cdef long long MASK, MILLISECOND
+
+
+cdef class Request(Endpoint):
+    cdef public FourTuple flow
+    cdef public object listener
+    cdef public unsigned int irs
+    cdef public unsigned int iss
+    cdef public unsigned int ts_recent
+    cdef public unsigned int ts_offset
+    cdef public unsigned int rcv_wnd
+    cdef public unsigned short mss
+    cdef public signed char snd_wscale
+    cdef public signed char rcv_wscale
+    cdef public bint sack
+    cdef public bint timestamps
+    cdef public bint acked
+    cdef public short retries
+    cdef public long long born
+
+    @cython.locals(drawn=cython.ulonglong)
+    cpdef open(
+        self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_wscale, long long now
+    )
+    cpdef send_synack(self, Context context, long long now)
+    cpdef timer_fires(self, long long now)

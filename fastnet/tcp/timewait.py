@@ -1,0 +1,85 @@
+"""TIME-WAIT: what is left of a connection for two maximum segment lifetimes. Linux calls it an inet_timewait_sock."""
+
+from fastnet._headers import ACK, FIN, OPTION_TIMESTAMPS, RST, SYN, Segment
+from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
+from fastnet.tcp.request import Request
+
+TIME_WAIT_LENGTH = 60 * SECOND
+"""2 MSL: Linux's TCP_TIMEWAIT_LEN, where RFC 9293 has four minutes."""
+
+
+class TimeWait(Endpoint):
+    """Answers a FIN that comes again, and keeps old segments away from a new connection with the same 4-tuple.
+
+    :param number: the connection's id, which it takes over
+    """
+
+    __slots__ = ("context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
+
+    def __init__(
+        self, context: Context, handshake: Request, number: int, snd_nxt: int, rcv_nxt: int, ts_recent: int, now: int
+    ) -> None:
+        self.timer = -1
+        self.notified = False
+        self.owner = None
+        self.context = context
+        self.handshake = handshake
+        self.snd_nxt = snd_nxt
+        self.rcv_nxt = rcv_nxt
+        self.ts_recent = ts_recent
+        context.place(number, self)
+        context.time_wait_count += 1
+        context.arm(self, now + TIME_WAIT_LENGTH)
+
+    def segment_arrives(self, seg: Segment, now: int) -> None:
+        """RFC 9293 section 3.10.7.4 for TIME-WAIT, as Linux has it (tcp_timewait_state_process())."""
+        stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
+        paws = stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF
+        if seg.flags & RST:
+            if seg.seq == self.rcv_nxt and not self.context.settings.tcp_rfc1337:
+                self.end()
+            return
+        if seg.flags & (SYN | ACK) == SYN and not paws:
+            # A new connection may start where the old one cannot be confused with it (RFC 9293 MAY-2, RFC 6191).
+            newer = seg.seq - self.rcv_nxt & MASK
+            if newer < HALF and newer or stamped and seg.ts_val != self.ts_recent:
+                self.reopen(seg, now)
+                return
+        if paws:
+            self.context.counters.PAWSEstab += 1
+        elif seg.flags & FIN and (seg.end - self.rcv_nxt & MASK) == 0:
+            self.context.arm(self, now + TIME_WAIT_LENGTH)
+        if stamped and not paws:
+            self.ts_recent = seg.ts_val
+        if seg.length or seg.flags & SYN or paws or seg.seq != self.rcv_nxt:
+            self.acknowledge(seg, now)
+
+    def reopen(self, seg: Segment, now: int) -> None:
+        """Make way, and let the listener have the SYN."""
+        context = self.context
+        number = context.demux.find_listener(seg.flow)
+        if number < 0:
+            self.acknowledge(seg, now)
+            return
+        self.end()
+        context.counters.TWRecycled += 1
+        listener = context.endpoints[number]
+        if listener is not None:
+            listener.segment_arrives(seg, now)
+
+    def acknowledge(self, seg: Segment, now: int) -> None:
+        """The last ACK again; the window no longer matters."""
+        ts_val = now // MILLISECOND + self.handshake.ts_offset & MASK if self.handshake.timestamps else -1
+        self.context.send_ack(seg, self.snd_nxt, self.rcv_nxt, 0, ts_val, self.ts_recent)
+
+    def timer_fires(self, now: int) -> None:
+        """Two maximum segment lifetimes are over."""
+        self.timer = -1
+        self.end()
+
+    def end(self) -> None:
+        """CLOSED: the 4-tuple is free."""
+        self.context.time_wait_count -= 1
+        self.context.counters.TW += 1
+        self.context.detach(self.handshake.flow, self)
