@@ -10,6 +10,7 @@ What a call does, what it waits for and what it raises is what ``socket.socket``
 raises on Linux. Not there yet: ``connect``, ``fileno`` for selectors, urgent data.
 """
 
+import builtins
 import errno
 import os
 import random
@@ -385,7 +386,7 @@ class Socket:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: builtins.type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -1,0 +1,21 @@
+from libc.stdint cimport int64_t
+
+from fastnet._ring cimport PacketRing
+
+
+cdef class Tun:
+    cdef readonly str name
+    cdef readonly int mtu
+    cdef readonly bint vnet_hdr
+    cdef int fd
+    cdef int event
+    cdef readonly long long tx_errors
+    cdef readonly int last_errno
+    cdef int header
+
+    cpdef int receive(self, PacketRing ring) except -1
+    cpdef int transmit(self, PacketRing ring) except -1
+    cpdef bint wait(self, int64_t timeout) except -1
+    cpdef int wake(self) except -1
+    cpdef int fileno(self) except -1
+    cpdef int close(self) except -1

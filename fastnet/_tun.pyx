@@ -1,0 +1,241 @@
+"""Linux TUN: packets without a link layer, read and written in GIL-free loops (Documentation/networking/tuntap.rst)."""
+
+import errno as errno_module
+import os
+
+cimport cython
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
+
+from fastnet._ring cimport PacketRing, packet_at
+
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <fcntl.h>
+    #include <poll.h>
+    #include <string.h>
+    #include <sys/eventfd.h>
+    #include <sys/ioctl.h>
+    #include <sys/socket.h>
+    #include <sys/types.h>
+    #include <net/if.h>
+    #include <linux/if_tun.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    /* Attach to a device, or make it: 0 and its name, or an errno. */
+    static int fn_tun_attach(int fd, char *name, int flags) {
+        struct ifreq request;
+        memset(&request, 0, sizeof request);
+        memcpy(request.ifr_name, name, IFNAMSIZ - 1);
+        request.ifr_flags = (short)flags;
+        if (ioctl(fd, TUNSETIFF, &request) < 0) return errno;
+        memcpy(name, request.ifr_name, IFNAMSIZ);
+        return 0;
+    }
+
+    static int fn_set_mtu(const char *name, int mtu) {
+        struct ifreq request;
+        int failed, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) return errno;
+        memset(&request, 0, sizeof request);
+        memcpy(request.ifr_name, name, IFNAMSIZ - 1);
+        request.ifr_mtu = mtu;
+        failed = ioctl(fd, SIOCSIFMTU, &request) < 0 ? errno : 0;
+        close(fd);
+        return failed;
+    }
+
+    /* Wait for either descriptor: bit 0 for the first, bit 1 for the second, 0 when time is up, -1 with errno. */
+    static int fn_wait(int first, int second, long long ns) {
+        struct pollfd fds[2] = {{first, POLLIN, 0}, {second, POLLIN, 0}};
+        struct timespec timeout = {ns / 1000000000, ns % 1000000000};
+        int n = ppoll(fds, 2, ns < 0 ? NULL : &timeout, NULL);
+        if (n < 0) return errno == EINTR ? 0 : -1;
+        return (fds[0].revents ? 1 : 0) | (fds[1].revents ? 2 : 0);
+    }
+    """
+    int IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFNAMSIZ
+    int EFD_NONBLOCK, EFD_CLOEXEC
+    int _attach "fn_tun_attach"(int fd, char *name, int flags) nogil
+    int _set_mtu "fn_set_mtu"(const char *name, int mtu) nogil
+    int _wait "fn_wait"(int first, int second, long long ns) nogil
+    int eventfd(unsigned int count, int flags) nogil
+    Py_ssize_t c_read "read"(int fd, void *buffer, size_t size) nogil
+    Py_ssize_t c_write "write"(int fd, const void *buffer, size_t size) nogil
+
+cdef enum:
+    # struct virtio_net_hdr: what IFF_VNET_HDR puts before each packet. It lies in the ring's headroom.
+    VNET_HEADER = 10
+    # Times that a write to a full device is tried again before the packet is given up.
+    RETRIES = 64
+
+MTU_MIN = 68
+MTU_MAX = 65535
+DEVICE = "/dev/net/tun"
+
+
+def _open_failure(number: int, name: str) -> OSError:
+    """An error that says in one line what is wrong and what to do."""
+    hint = {
+        errno_module.ENOENT: f"there is no {DEVICE}: load the module (modprobe tun), or hand the device to the container",
+        errno_module.ENODEV: f"{DEVICE} has no driver behind it: load the module (modprobe tun)",
+        errno_module.EACCES: f"no permission to open {DEVICE}: run as root, or in a user namespace where you are root",
+        errno_module.EPERM: f"no permission to make {name or 'a TUN device'}: it takes root or CAP_NET_ADMIN in this network namespace",
+        errno_module.EBUSY: f"{name} is in use by another program: choose another name, or end that program",
+        errno_module.EINVAL: f"{name} is there already and is no TUN device of the wanted kind: choose another name",
+    }.get(number, os.strerror(number))
+    return OSError(number, hint)
+
+
+@cython.final
+cdef class Tun:
+    """A TUN device, non-blocking.
+
+    :param name: name of the interface, or "" to let the kernel choose; made if it is not there
+    :param mtu: bytes of the longest packet, 68 to 65535; set on the interface
+    :param multi_queue: attach one more queue to the device (IFF_MULTI_QUEUE)
+    :param vnet_hdr: each packet has a virtio_net_hdr before it, in the ring's headroom (IFF_VNET_HDR)
+    :ivar tx_errors: packets that the kernel refused; ``last_errno``: why the last of them
+    :raises ValueError: MTU or name out of range
+    :raises OSError: ENOENT, EACCES, EPERM, EBUSY, EINVAL, with a line that says what to do
+    """
+
+    def __cinit__(self, str name="", int mtu=1500, bint multi_queue=False, bint vnet_hdr=False):
+        cdef char buffer[64]
+        cdef bytes encoded = name.encode()
+        cdef int flags = IFF_TUN | IFF_NO_PI
+        cdef int failed
+        self.fd = self.event = -1
+        if not MTU_MIN <= mtu <= MTU_MAX:
+            raise ValueError(f"an MTU is {MTU_MIN} to {MTU_MAX} bytes, not {mtu}")
+        if len(encoded) >= IFNAMSIZ or "/" in name or " " in name:
+            raise ValueError(f"an interface name has at most {IFNAMSIZ - 1} bytes, without blanks and slashes: {name!r}")
+        memset(buffer, 0, sizeof(buffer))
+        buffer[:len(encoded)] = encoded
+        if multi_queue:
+            flags |= IFF_MULTI_QUEUE
+        if vnet_hdr:
+            flags |= IFF_VNET_HDR
+        try:
+            self.fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise _open_failure(error.errno, name) from None
+        failed = _attach(self.fd, buffer, flags)
+        if failed:
+            raise _open_failure(failed, name)
+        failed = _set_mtu(buffer, mtu)
+        if failed:
+            raise _open_failure(failed, name)
+        self.event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self.event < 0:
+            raise OSError(errno, os.strerror(errno))
+        self.name = (<bytes>buffer).decode()
+        self.mtu = mtu
+        self.vnet_hdr = vnet_hdr
+        self.header = VNET_HEADER if vnet_hdr else 0
+        self.tx_errors = 0
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            os.close(self.fd)
+        if self.event >= 0:
+            os.close(self.event)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    cpdef int fileno(self) except -1:
+        """The device's descriptor.
+
+        :raises ValueError: closed
+        """
+        if self.fd < 0:
+            raise ValueError("the device is closed")
+        return self.fd
+
+    cpdef int close(self) except -1:
+        """Let go of the device; the interface goes with its last user."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self.event >= 0:
+            os.close(self.event)
+            self.event = -1
+        return 0
+
+    cpdef int receive(self, PacketRing ring) except -1:
+        """Append packets to a ring until none waits or it is full; how many were appended.
+
+        :raises OSError: the device is gone
+        """
+        cdef Py_ssize_t slot = ring.count, n = 0
+        cdef int failed = 0
+        with nogil:
+            while slot < ring.slots:
+                n = c_read(self.fd, packet_at(ring, slot) - self.header, ring.capacity + self.header)
+                if n < 0:
+                    if errno == EINTR:
+                        continue
+                    failed = errno
+                    break
+                if n <= self.header:
+                    continue
+                ring.length[slot] = <unsigned int>(n - self.header)
+                slot += 1
+        n = slot - ring.count
+        ring.count = slot
+        if failed and failed != EAGAIN:
+            raise OSError(failed, f"reading from {self.name}: {os.strerror(failed)}")
+        return <int>n
+
+    cpdef int transmit(self, PacketRing ring) except -1:
+        """Write all packets of a ring, which is empty afterwards; how many the kernel took. What it refuses is counted, not raised."""
+        cdef Py_ssize_t slot = 0, n
+        cdef int tries = 0, sent = 0
+        with nogil:
+            while slot < ring.count:
+                if self.header:
+                    # No offload asked for: all zero.
+                    memset(packet_at(ring, slot) - self.header, 0, self.header)
+                n = c_write(self.fd, packet_at(ring, slot) - self.header, ring.length[slot] + self.header)
+                if n < 0:
+                    if errno == EINTR or errno == EAGAIN and tries < RETRIES:
+                        tries += 1
+                        continue
+                    self.last_errno = errno
+                    self.tx_errors += 1
+                else:
+                    sent += 1
+                tries = 0
+                slot += 1
+        ring.count = 0
+        return sent
+
+    cpdef bint wait(self, int64_t timeout) except -1:
+        """Sleep until packets wait or ``wake`` is called, at most ``timeout`` ns (below 0: for ever); True when packets wait.
+
+        :raises OSError: the device is closed
+        """
+        cdef int ready
+        cdef uint64_t count
+        with nogil:
+            ready = _wait(self.fd, self.event, timeout)
+            if ready > 0 and ready & 2:
+                c_read(self.event, &count, sizeof(count))
+        if ready < 0:
+            raise OSError(errno, os.strerror(errno))
+        return ready & 1
+
+    cpdef int wake(self) except -1:
+        """End a ``wait``, from any thread; one that has not begun yet ends at once."""
+        cdef uint64_t one = 1
+        if c_write(self.event, &one, sizeof(one)) < 0 and errno != EAGAIN:
+            raise OSError(errno, os.strerror(errno))
+        return 0

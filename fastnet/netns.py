@@ -1,0 +1,169 @@
+"""Private network namespaces, where a stack and the kernel can talk without touching any real network.
+
+Addresses are of 198.18.0.0/15 (RFC 2544, benchmarking). A namespace belongs to the thread that entered it, and it and its devices are
+gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even SIGKILL.
+"""
+
+import ctypes
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pyroute2 import IPRoute
+
+from fastnet._tun import Tun
+
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _unshare(flags: int) -> None:
+    if _libc.unshare(flags) == 0:
+        return
+    number = ctypes.get_errno()
+    hint = {
+        errno.EPERM: "no permission to make a network namespace: run as root, or allow unprivileged user namespaces "
+        "(sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0)",
+        errno.EINVAL: "a user namespace can only be made by a process with a single thread: use netns.isolated()",
+        errno.ENOSPC: "too many namespaces: see sysctl user.max_net_namespaces and user.max_user_namespaces",
+    }.get(number, os.strerror(number))
+    raise OSError(number, hint)
+
+
+class Namespace:
+    """A context manager: inside it, the calling thread is in a new network namespace with its loopback up.
+
+    As root, leaving it brings the thread back. Without root it takes a user namespace too, which only a process of one thread can
+    make and nobody can leave: see ``isolated``.
+
+    :raises OSError: EPERM, EINVAL, ENOSPC, with a line that says what to do
+    """
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+        self._tuns: list[Tun] = []
+
+    def __enter__(self) -> Self:
+        if os.geteuid() == 0:
+            before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _unshare(CLONE_NEWNET)
+            except OSError:
+                os.close(before)
+                raise
+            self._before = before
+        else:
+            uid, gid = os.geteuid(), os.getegid()
+            _unshare(CLONE_NEWUSER | CLONE_NEWNET)
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        try:
+            with IPRoute() as ip:
+                ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
+        except BaseException:
+            self.leave()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Close the devices that were added, and go back to where the thread was."""
+        for tun in self._tuns:
+            tun.close()
+        self._tuns.clear()
+        if self._before is not None:
+            before, self._before = self._before, None
+            failed = _libc.setns(before, CLONE_NEWNET)
+            os.close(before)
+            if failed:
+                number = ctypes.get_errno()
+                raise OSError(number, f"back to the first network namespace: {os.strerror(number)}")
+
+    def add_tun(self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500) -> Tun:
+        """A TUN device, up, with the kernel's address and network on it; the stack takes any other address of that network.
+
+        :param kernel: the kernel's own address with its prefix length
+        :raises OSError, ValueError: as ``Tun``
+        """
+        tun = Tun(name, mtu)
+        self._tuns.append(tun)
+        configure(tun, kernel)
+        return tun
+
+    def route(self, destination: str, tun: Tun) -> None:
+        """Send what goes to a network (such as "198.18.128.0/17") to a device."""
+        with IPRoute() as ip:
+            ip.route("add", dst=destination, oif=ip.link_lookup(ifname=tun.name)[0])
+
+    def add_address(self, address: str, interface: str = "lo") -> None:
+        """One more address of the kernel's, with its prefix length."""
+        host, _, length = address.partition("/")
+        with IPRoute() as ip:
+            ip.addr("add", index=ip.link_lookup(ifname=interface)[0], address=host, prefixlen=int(length or 32))
+
+
+def configure(tun: Tun, kernel: str) -> None:
+    """Give a TUN device the kernel's address and bring it up, without IPv6 chatter (router solicitations) on it.
+
+    :raises PermissionError: it takes CAP_NET_ADMIN in this network namespace
+    """
+    host, _, length = kernel.partition("/")
+    quiet = Path(f"/proc/sys/net/ipv6/conf/{tun.name}/disable_ipv6")
+    if quiet.exists():
+        quiet.write_text("1")
+    with IPRoute() as ip:
+        index = ip.link_lookup(ifname=tun.name)[0]
+        ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
+        ip.link("set", index=index, state="up")
+
+
+def sysctl(name: str, value: int | str) -> None:
+    """Set one of the namespace's kernel settings, as ``sysctl -w`` does: "net.ipv4.ip_forward".
+
+    :raises OSError: there is none of that name, or it cannot be set
+    """
+    Path("/proc/sys", *name.split(".")).write_text(str(value))
+
+
+def isolated(main: Callable[[], int]) -> int:
+    """Run a function in a child process of its own and return its exit status.
+
+    A forked child has one thread, whatever libraries have started before, so that it may enter a ``Namespace`` without root; and
+    everything in there goes with it. Until the child has ended, SIGINT is left to it.
+
+    :returns: what ``main`` returned; 1 after an exception, whose traceback is on standard error; 128 + n after signal n
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = main()
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except KeyboardInterrupt:
+            status = 130
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    while True:
+        try:
+            _, code = os.waitpid(child, 0)
+            break
+        except KeyboardInterrupt:
+            # The terminal sent SIGINT to the child as well; it ends in its own way.
+            continue
+    return os.waitstatus_to_exitcode(code) if os.WIFEXITED(code) else 128 + os.WTERMSIG(code)
