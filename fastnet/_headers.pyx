@@ -16,29 +16,11 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastnet._buffer cimport ByteRing
+from fastnet._bytes cimport load16, load32, store16_raw, store32, swap16, swap32
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
 from fastnet._ring cimport PacketRing, packet_at
-
-
-cdef extern from *:
-    """
-    static inline uint16_t fn_load16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return __builtin_bswap16(v); }
-    static inline uint32_t fn_load32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }
-    static inline void fn_store16(uint8_t *p, uint16_t v) { v = __builtin_bswap16(v); memcpy(p, &v, 2); }
-    static inline void fn_store32(uint8_t *p, uint32_t v) { v = __builtin_bswap32(v); memcpy(p, &v, 4); }
-    static inline void fn_store16_raw(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
-    static inline uint32_t fn_swap32(uint32_t v) { return __builtin_bswap32(v); }
-    static inline uint16_t fn_swap16(uint16_t v) { return __builtin_bswap16(v); }
-    """
-    uint16_t load16 "fn_load16"(const uint8_t *p) noexcept nogil
-    uint32_t load32 "fn_load32"(const uint8_t *p) noexcept nogil
-    void store16 "fn_store16"(uint8_t *p, uint16_t v) noexcept nogil
-    void store32 "fn_store32"(uint8_t *p, uint32_t v) noexcept nogil
-    void store16_raw "fn_store16_raw"(uint8_t *p, uint16_t v) noexcept nogil
-    uint32_t swap32 "fn_swap32"(uint32_t v) noexcept nogil
-    uint16_t swap16 "fn_swap16"(uint16_t v) noexcept nogil
 
 
 cdef enum:

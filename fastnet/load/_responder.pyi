@@ -1,0 +1,3 @@
+from fastnet._tun import Tun
+
+def respond(tun: Tun, timeout: int, reset: bool = True) -> int: ...

@@ -1,0 +1,97 @@
+"""The servers under test of a comparison: each runs in a process of its own until it is killed."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+
+from fastnet._tun import Tun
+from fastnet.load._acceptloop import accept_all
+from fastnet.load._responder import respond
+from fastnet.stack import Stack
+
+IDLE = 100_000_000
+"""How long a server sleeps at a time when nothing comes, ns."""
+BACKLOG = 4096
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Server = Callable[[Callable[[], None]], None]
+"""Serves for ever; calls its argument once it is ready."""
+
+
+def fastnet(tun: Tun, address: str, port: int, ending: str, settings: Mapping[str, int]) -> Server:
+    """fastnet: accept, and reset or close, for ever."""
+
+    def serve(ready: Callable[[], None]) -> None:
+        stack = Stack(tun, (address,), settings)
+        listener = stack.listen(address, port, BACKLOG)
+        accept = listener.accept
+        clock = time.monotonic_ns
+        ready()
+        while True:
+            now = clock()
+            deadline = stack.poll(now)
+            connection = accept()
+            if connection is not None:
+                while connection is not None:
+                    if ending == "server":
+                        connection.abort(now)
+                    else:
+                        connection.close(now)
+                    connection = accept()
+                stack.flush(now)
+            if deadline > now:
+                tun.wait(min(deadline - now, IDLE))
+
+    return serve
+
+
+def floor(tun: Tun, ending: str) -> Server:
+    """The stateless responder."""
+
+    def serve(ready: Callable[[], None]) -> None:
+        ready()
+        while True:
+            respond(tun, IDLE, ending == "server")
+
+    return serve
+
+
+def _kernel_listener(address: str, port: int, ending: str) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if ending == "server":
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    listener.bind((address, port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def kernel(address: str, port: int, ending: str) -> Server:
+    """The kernel's stack, and the quickest accept loop."""
+
+    def serve(ready: Callable[[], None]) -> None:
+        listener = _kernel_listener(address, port, ending)
+        ready()
+        while True:
+            accept_all(listener.fileno(), 1000)
+
+    return serve
+
+
+def asyncio_on_kernel(address: str, port: int, ending: str) -> Server:
+    """The kernel's stack, and asyncio's."""
+
+    class Close(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            transport.close()
+
+    async def main(ready: Callable[[], None]) -> None:
+        listener = _kernel_listener(address, port, ending)
+        server = await asyncio.get_running_loop().create_server(Close, sock=listener, backlog=BACKLOG)
+        ready()
+        await server.serve_forever()
+
+    return lambda ready: asyncio.run(main(ready))
