@@ -21,6 +21,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from fastnet._tun import Tun
+from fastnet.config import Settings
 from fastnet.load import servers
 from fastnet.load._client import HandshakeClient
 from fastnet.netns import Namespace, sysctl
@@ -192,7 +193,7 @@ def run(
     duration: float = 2.0,
     in_flight: int = 128,
     ending: str = "server",
-    settings: Mapping[str, int] | None = None,
+    settings: Settings | Mapping[str, int] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Compare, in a private namespace that the calling thread enters and leaves.

@@ -5,12 +5,14 @@ at after the clock stopped. So the time it reports is the stack's alone.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnet._ring import HEADROOM, PacketRing
+from fastnet.config import Settings
 from fastnet.stack import Stack
 
 ACK = 0x10
@@ -51,7 +53,9 @@ class MemoryClient:
 
     mtu = 1500
 
-    def __init__(self, flows: int = 128, target: str = "198.18.0.2", port: int = 80, settings: dict[str, int] | None = None) -> None:
+    def __init__(
+        self, flows: int = 128, target: str = "198.18.0.2", port: int = 80, settings: Settings | Mapping[str, int] | None = None
+    ) -> None:
         self.flows = flows
         self.now = 0
         self.device_time = 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from fastnet._tun import Tun
+from fastnet.config import Settings
 from fastnet.load._acceptloop import accept_all
 from fastnet.load._responder import respond
 from fastnet.stack import Stack
@@ -20,7 +21,7 @@ Server = Callable[[Callable[[], None]], None]
 """Serves for ever; calls its argument once it is ready."""
 
 
-def fastnet(tun: Tun, address: str, port: int, ending: str, settings: Mapping[str, int]) -> Server:
+def fastnet(tun: Tun, address: str, port: int, ending: str, settings: Settings | Mapping[str, int]) -> Server:
     """fastnet: accept, and reset or close, for ever."""
 
     def serve(ready: Callable[[], None]) -> None:

@@ -1,0 +1,129 @@
+"""``fastnet compare``: handshakes per second, on one wire, against the kernel."""
+
+import json
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from fastnet.cli.options import fail, set_option
+from fastnet.config import Settings
+from fastnet.load import compare as comparison
+from fastnet.load.memory import MemoryClient
+from fastnet.netns import isolated
+
+NAMES = {
+    "fastnet": "fastnet",
+    "kernel": "kernel, C accept loop",
+    "asyncio": "kernel, asyncio",
+    "floor": "stateless floor",
+}
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100), help="Each has every row once; medians are shown.")
+@click.option("--duration", default=2.0, show_default=True, type=click.FloatRange(0.1, 60), help="Seconds for a row of a round.")
+@click.option("--in-flight", default=128, show_default=True, type=click.IntRange(1, 4096), help="Handshakes under way at once.")
+@click.option(
+    "--ending", default="server", show_default=True, type=click.Choice(["server", "close"]),
+    help="How connections end: the server resets after accept, or the client closes and then the server.",
+)  # fmt: skip
+@click.option("--row", "rows", multiple=True, type=click.Choice(comparison.ROWS), help="Only these rows. May be repeated.")
+@click.option("--memory", is_flag=True, help="In memory, without TUN and kernel: the stack alone.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+@set_option
+def compare(
+    rounds: int,
+    duration: float,
+    in_flight: int,
+    ending: str,
+    rows: tuple[str, ...],
+    memory: bool,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    """Compare handshakes on fastnet and on the kernel's stack, with one client on one wire, in a private network namespace.
+
+    \b
+    fastnet   this stack, accepting and ending connections from Python
+    kernel    the kernel's stack with accept4 and close in a C loop
+    asyncio   the kernel's stack with asyncio
+    floor     a responder that remembers nothing: what the wire itself costs
+
+    CPU is the server's own for each handshake: process time for the servers in user space. The kernel's stack works in the context of
+    whoever hands it a packet, so for its rows it is the time that all cores were busy, less what the client takes for a handshake,
+    which is known from the floor row of the same round. Another program that is busy meanwhile counts as the kernel's.
+
+    Latency is from SYN to SYN-ACK, as the client sees it with so many handshakes under way.
+
+    Exit codes: 0 it worked, 2 a wrong option, 3 it could not start.
+    """
+    if memory:
+        show_memory(rounds, in_flight, settings, as_json)
+        return
+
+    def inside() -> int:
+        console = Console(stderr=True)
+        try:
+            with console.status("") as status:
+                result = comparison.run(rows or comparison.ROWS, rounds, duration, in_flight, ending, settings, status.update)
+        except (OSError, RuntimeError) as error:
+            message = error.strerror if isinstance(error, OSError) and error.strerror else error
+            fail(f"{message} (fastnet compare --memory needs neither TUN nor namespace)")
+        if as_json:
+            print(json.dumps(result.as_dict()))
+        else:
+            show(result)
+        return 0
+
+    sys.exit(isolated(inside))
+
+
+def show(result: comparison.Comparison) -> None:
+    """The table on the terminal."""
+    table = Table(
+        title=f"TCP handshakes, {result.in_flight} in flight, medians of {result.rounds} rounds of {result.duration:g} s",
+        title_justify="left",
+    )
+    table.add_column("server", no_wrap=True)
+    for column in ("handshakes/s", "x kernel", "CPU us", "x kernel", "failed", "sent again", "p50 us", "p99 us"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, row in result.rows.items():
+        table.add_row(
+            NAMES[name],
+            f"{row.median('rate'):,.0f}",
+            ratio(result.ratio(name, "rate")),
+            f"{row.median('cpu') * 1e6:.2f}",
+            ratio(result.ratio(name, "cpu")),
+            f"{row.total('failures')}",
+            f"{row.total('retransmissions')}",
+            f"{row.median('p50') * 1e6:.0f}",
+            f"{row.median('p99') * 1e6:.0f}",
+        )
+    # In a file or a pipe, as wide as it wants to be.
+    console = Console()
+    (console if console.is_terminal else Console(width=100)).print(table)
+
+
+def ratio(value: float | None) -> str:
+    """A ratio for people."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def show_memory(rounds: int, flows: int, settings: Settings, as_json: bool) -> None:
+    """Full cycles (SYN, SYN-ACK, ACK, accept, RST) in memory, on one core."""
+    client = MemoryClient(flows, settings=settings)
+    cycles = max(1, 100_000 // flows)
+    client.run(cycles // 4 + 1)
+    rates = sorted(client.run(cycles).rate for _ in range(rounds))
+    median = rates[len(rates) // 2]
+    left_out = ["TUN and system calls", "the kernel's rows", "the client's own time"]
+    if as_json:
+        result: dict[str, Any] = {"schema": comparison.SCHEMA, "memory": True, "flows": flows, "cycles_per_second": median}
+        print(json.dumps({**result, "samples": rates, "left_out": left_out}))
+        return
+    console = Console(soft_wrap=True)
+    console.print(f"fastnet in memory, {flows} flows at once: {median:,.0f} full cycles/s ({1e6 / median:.2f} us each), one core")
+    console.print(f"Left out: {', '.join(left_out)}.")

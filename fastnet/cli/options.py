@@ -1,0 +1,44 @@
+"""What both commands need: settings from the command line, and a way to fail."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from fastnet.config import SettingError, Settings
+
+COULD_NOT_START = 3
+
+
+def settings_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Settings:
+    """``--set NAME=VALUE``, again and again, as settings.
+
+    :raises click.BadParameter: not NAME=VALUE, no such setting, not a value for it
+    """
+    settings = Settings()
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE")
+        try:
+            settings.set(name, text)
+        except SettingError as error:
+            raise click.BadParameter(str(error)) from None
+    return settings
+
+
+set_option = click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=settings_of,
+    help="A setting of the stack by its Linux name, such as tcp_abort_on_overflow=1. May be repeated.",
+)
+
+
+def fail(error: object) -> NoReturn:
+    """One line on standard error, and exit code 3."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    click.echo(f"fastnet: {message}", err=True)
+    sys.exit(COULD_NOT_START)

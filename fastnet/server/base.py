@@ -1,0 +1,171 @@
+"""The loop of the load-test server, and what a mode has to say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastnet.stack import Stack
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.states import State
+
+READ = 65536
+"""Bytes that a session takes from a connection at a time."""
+IDLE = 100_000_000
+"""The longest sleep, ns: a bound on how late a stop is noticed."""
+
+
+class Session:
+    """One connection of a mode: reads what came, writes what fits, closes when the peer has.
+
+    :ivar pending: bytes that did not fit under the send buffer's limit yet
+    """
+
+    __slots__ = ("connection", "pending", "server")
+
+    def __init__(self, connection: Connection, server: "LoadServer") -> None:
+        self.connection = connection
+        self.server = server
+        self.pending = b""
+
+    def received(self, data: bytes, now: int) -> None:
+        """Bytes from the peer."""
+
+    def writable(self, now: int) -> None:
+        """Everything that was written is with the stack; there may be room for more."""
+
+    def ended(self, now: int) -> None:
+        """The peer will send no more; by default that is the end."""
+        if not self.pending:
+            self.connection.close(now)
+
+    def write(self, data: bytes) -> None:
+        """Send, keeping what does not fit yet."""
+        if self.pending:
+            self.pending += data
+            return
+        sent = self.connection.send(data)
+        self.server.bytes_sent += sent
+        if sent < len(data):
+            self.pending = data[sent:]
+
+    def ready(self, now: int) -> None:
+        """The stack has news of the connection."""
+        connection = self.connection
+        if self.pending and connection.writable():
+            data, self.pending = self.pending, b""
+            self.write(data)
+        # Read only while the peer reads: what waits to be sent is bounded by what one read can cause.
+        while not self.pending and connection.readable():
+            data = connection.receive(READ)
+            self.server.bytes_received += len(data)
+            self.received(data, now)
+        if connection.state == State.CLOSED:
+            self.server.closed(self)
+            return
+        if not self.pending:
+            self.writable(now)
+        if connection.fin_received and not connection.orphan and not connection.readable():
+            self.ended(now)
+        if connection.orphan:
+            # Close was called: the stack does the rest alone.
+            self.server.closed(self)
+
+
+class Mode(Protocol):
+    """What the server does with a connection."""
+
+    name: str
+
+    def opened(self, connection: Connection, server: "LoadServer", now: int) -> Session | None:
+        """A connection was accepted; the session that it has from now on, or None when it is closed already."""
+        ...
+
+
+@dataclass
+class Report:
+    """The server's numbers at one time; what counts events counts from the start.
+
+    :ivar refused: SYNs and final ACKs that found a queue full (ListenDrops)
+    """
+
+    seconds: float
+    accepted: int
+    open: int
+    syn_queue: int
+    accept_queue: int
+    refused: int
+    bytes_received: int
+    bytes_sent: int
+
+
+class LoadServer:
+    """Accepts connections on one address and port of a stack, and gives them to a mode.
+
+    :ivar accepted: connections accepted so far; ``open``: of those, connections that are not closed
+    """
+
+    def __init__(self, stack: Stack, mode: Mode, address: str = "0.0.0.0", port: int = 8080, backlog: int = 4096) -> None:
+        self.stack = stack
+        self.mode = mode
+        self.listener = stack.listen(address, port, backlog)
+        self.accepted = 0
+        self.open = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.started = stack.clock()
+
+    def step(self, now: int) -> int:
+        """One turn: packets in, accept, sessions, packets out; returns when the next timer is due, ns."""
+        stack = self.stack
+        deadline: int = stack.poll(now)
+        accept = self.listener.accept
+        connection = accept()
+        while connection is not None:
+            self.accepted += 1
+            session = self.mode.opened(connection, self, now)
+            if session is not None:
+                self.open += 1
+                connection.owner = session
+                session.ready(now)
+            connection = accept()
+        for endpoint in stack.take_ready():
+            if endpoint.owner is not None:
+                endpoint.owner.ready(now)
+        stack.flush(now)
+        return min(deadline, stack.context.timers.next_deadline())
+
+    def closed(self, session: Session) -> None:
+        """A session is over."""
+        if session.connection.owner is session:
+            session.connection.owner = None
+            self.open -= 1
+
+    def run(self, stopped: Callable[[], bool], tick: Callable[[Report], None], interval: float = 1.0) -> Report:
+        """Serve until ``stopped`` says so; ``tick`` gets a report every ``interval`` seconds. The last report."""
+        clock = self.stack.clock
+        device = self.stack.device
+        now = clock()
+        next_tick = now + int(interval * 1e9)
+        while not stopped():
+            deadline = min(self.step(now), next_tick)
+            now = clock()
+            if deadline > now:
+                device.wait(min(deadline - now, IDLE))
+                now = clock()
+            if now >= next_tick:
+                tick(self.report(now))
+                next_tick = now + int(interval * 1e9)
+        return self.report(clock())
+
+    def report(self, now: int) -> Report:
+        """The numbers as they are now."""
+        return Report(
+            seconds=(now - self.started) / 1e9,
+            accepted=self.accepted,
+            open=self.open,
+            syn_queue=len(self.listener.syn_queue),
+            accept_queue=len(self.listener.accept_queue),
+            refused=self.stack.counters.ListenDrops,
+            bytes_received=self.bytes_received,
+            bytes_sent=self.bytes_sent,
+        )
