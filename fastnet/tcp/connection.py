@@ -165,6 +165,9 @@ class Connection(Tcb):
             if sender.fin_sent and self.snd_una == self.snd_nxt:
                 self.fin_acknowledged(now)
             return self.state != CLOSED
+        if sender is not None and window == 0:
+            # A peer that answers probes may keep its window shut for as long as it likes (RFC 9293 MUST-37).
+            sender.unanswered = 0
         return True
 
     def fin_acknowledged(self, now: int) -> None:

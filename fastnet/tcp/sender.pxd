@@ -18,6 +18,7 @@ cdef class Sender:
     cdef public long long deadline
     cdef public unsigned int recover
     cdef public int backoff
+    cdef public int unanswered
     cdef public bint recovering
     cdef public bint full
     cdef public bint fin_queued

@@ -16,12 +16,15 @@ class Sender:
     :ivar buffer: the head is the byte at SND.UNA
     :ivar full: True when the program was told to wait; the next ACK lets it go on
     :ivar fin_queued: a FIN follows the last byte; ``fin_sent``: it went out
-    :ivar backoff: retransmissions of the same data so far
+    :ivar backoff: how often the timeout was doubled since data was last acknowledged
+    :ivar unanswered: retransmissions and probes since the peer last said anything acceptable
     :ivar deadline: when the oldest segment is sent again, ns; 0 when nothing waits
     :ivar recover: SND.NXT at the last timeout: up to there, each ACK sends the next hole
     """
 
-    __slots__ = ("backoff", "buffer", "deadline", "fin_queued", "fin_sent", "full", "limit", "recover", "recovering", "rtt")
+    __slots__ = (
+        "backoff", "buffer", "deadline", "fin_queued", "fin_sent", "full", "limit", "recover", "recovering", "rtt", "unanswered",
+    )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.buffer = ByteRing()
@@ -30,6 +33,7 @@ class Sender:
         self.fin_queued = False
         self.fin_sent = False
         self.backoff = 0
+        self.unanswered = 0
         self.deadline = 0
         self.recover = 0
         self.recovering = False
@@ -40,6 +44,7 @@ class Sender:
         # The FIN is acknowledged like a byte, but is none.
         self.buffer.discard(min(acked, self.buffer.length))
         self.backoff = 0
+        self.unanswered = 0
         if tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS:
             # RFC 7323 section 4: an echo of our clock needs no note of what was retransmitted (Karn's rule is kept).
             elapsed = now // MILLISECOND + tcb.handshake.ts_offset - seg.ts_ecr & MASK
@@ -123,9 +128,9 @@ class Sender:
             tcb.put_data(tcb.snd_una, ACK | PSH, self.buffer, 0, 1, now)
             tcb.snd_nxt = tcb.snd_nxt + 1 & MASK
         else:
-            # A peer that answers probes may keep its window shut as long as it likes (MUST-37): its ACKs reset the count.
-            if self.backoff >= tcb.context.settings.tcp_retries2:
+            if self.unanswered >= tcb.context.settings.tcp_retries2:
                 return False
+            self.unanswered += 1
             self.backoff += 1
             self.recover = tcb.snd_nxt
             self.recovering = True
