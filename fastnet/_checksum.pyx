@@ -101,11 +101,11 @@ def update32(uint16_t check, uint32_t old, uint32_t new) -> int:
 
 def repeat(const uint8_t[::1] buffer, Py_ssize_t length, Py_ssize_t times) -> int:
     """For benchmarks: sum the first ``length`` bytes ``times`` times without leaving C; each time is changed by the one before."""
-    cdef Py_ssize_t i
+    cdef Py_ssize_t _turn
     cdef uint64_t acc = 0
     if length > buffer.shape[0] or length < 1:
         raise ValueError(f"{length} bytes of a buffer of {buffer.shape[0]}")
     with nogil:
-        for i in range(times):
+        for _turn in range(times):
             acc = checksum_fold(checksum_add(&buffer[0], length, acc))
     return acc

@@ -315,7 +315,7 @@ cdef class Demux:
 
         :param times: go over the list so often
         """
-        cdef Py_ssize_t i, j, first, n = len(flows), found = 0
+        cdef Py_ssize_t i, _turn, first, n = len(flows), found = 0
         cdef uint64_t hashes[64]
         cdef PyObject **items = <PyObject **>malloc(max(n, 1) * sizeof(PyObject *))
         if items == NULL:
@@ -325,7 +325,7 @@ cdef class Demux:
                 free(items)
                 raise TypeError("find_all takes a list of FourTuple")
             items[i] = <PyObject *>flows[i]
-        for j in range(times):
+        for _turn in range(times):
             for first in range(0, n, 64):
                 for i in range(min(64, n - first)):
                     hashes[i] = (<FourTuple>items[first + i]).hash

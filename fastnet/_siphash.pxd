@@ -43,16 +43,16 @@ cdef inline void sip_round(SipState *s) noexcept nogil:
 
 
 cdef inline void sip_word(SipState *s, uint64_t word, int c_rounds) noexcept nogil:
-    cdef int i
+    cdef int _round
     s.v3 ^= word
-    for i in range(c_rounds):
+    for _round in range(c_rounds):
         sip_round(s)
     s.v0 ^= word
 
 
 cdef inline uint64_t sip_final(SipState *s, int d_rounds) noexcept nogil:
-    cdef int i
+    cdef int _round
     s.v2 ^= 0xff
-    for i in range(d_rounds):
+    for _round in range(d_rounds):
         sip_round(s)
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3

@@ -1,5 +1,7 @@
+# One C integer for each annotation of the class in counters.py; a test holds the two together.
+
+
 cdef class Counters:
-    # One C integer for each name in NAMES; tests hold the two lists together.
     cdef public long long IpInReceives
     cdef public long long IpInHdrErrors
     cdef public long long InTruncatedPkts
@@ -18,7 +20,6 @@ cdef class Counters:
     cdef public long long TcpInSegs
     cdef public long long TcpInErrs
     cdef public long long TcpInCsumErrors
-    cdef public long long TcpOutSegs
     cdef public long long TcpOutRsts
     cdef public long long TcpRetransSegs
     cdef public long long TcpPassiveOpens
@@ -38,12 +39,8 @@ cdef class Counters:
     cdef public long long TCPAbortOnTimeout
     cdef public long long TCPChallengeACK
     cdef public long long TCPOFODrop
-    cdef public long long TCPRcvQDrop
     cdef public long long PAWSEstab
     cdef public long long TW
+    cdef public long long TWRecycled
     cdef public long long TCPTimeWaitOverflow
     cdef public long long TCPZeroWindowDrop
-    cdef public long long TCPFromZeroWindowAdv
-    cdef public long long TCPToZeroWindowAdv
-    cdef public long long TCPACKSkippedSynRecv
-    cdef public long long TWRecycled

@@ -1,29 +1,10 @@
 """Counters under Linux's names.
 
-Names with a group prefix (Ip, Icmp, Tcp) are those of ``nstat`` for the MIB-II groups; names without are Linux's TcpExt and IpExt.
-Those that Linux does not have say so in ``OWN``.
+Names with a group prefix (Ip, Icmp, Tcp) are those of ``nstat`` for the MIB-II groups; names without are Linux's TcpExt and
+IpExt. Those that Linux does not have are in ``OWN``.
 """
 
-OWN = {
-    "FragmentDrops": "IPv4 fragments; reassembly is not there yet",
-    "Ip6InDiscards": "IPv6 packets; IPv6 is not there yet",
-    "TcpInNoListener": "segments for a port where nobody listens, answered with a RST",
-    "TcpInNoFlags": "segments to a listener with neither SYN, ACK nor RST",
-    "DeviceTxErrors": "packets that the device did not take",
-}
-
-NAMES: tuple[str, ...] = (
-    "IpInReceives", "IpInHdrErrors", "InTruncatedPkts", "InCsumErrors", "IpInAddrErrors", "FragmentDrops",
-    "IpInUnknownProtos", "Ip6InDiscards", "IpOutRequests", "DeviceTxErrors",
-    "IcmpInMsgs", "IcmpInErrors", "IcmpInCsumErrors", "IcmpInEchos", "IcmpOutEchoReps",
-    "TcpInSegs", "TcpInErrs", "TcpInCsumErrors", "TcpOutSegs", "TcpOutRsts", "TcpRetransSegs",
-    "TcpPassiveOpens", "TcpAttemptFails", "TcpEstabResets", "TcpCurrEstab",
-    "TcpInNoListener", "TcpInNoFlags",
-    "ListenOverflows", "ListenDrops", "TCPReqQFullDrop", "EmbryonicRsts", "TCPSynRetrans", "TCPTimeouts",
-    "TCPAbortOnData", "TCPAbortOnClose", "TCPAbortOnTimeout", "TCPChallengeACK", "TCPOFODrop", "TCPRcvQDrop",
-    "PAWSEstab", "TW", "TCPTimeWaitOverflow", "TCPZeroWindowDrop", "TCPFromZeroWindowAdv", "TCPToZeroWindowAdv",
-    "TCPACKSkippedSynRecv", "TWRecycled",
-)  # fmt: skip
+from types import GetSetDescriptorType
 
 
 class Counters:
@@ -32,7 +13,90 @@ class Counters:
     ``TcpCurrEstab`` alone is a gauge: connections in ESTABLISHED or CLOSE-WAIT now.
     """
 
-    __slots__ = NAMES
+    IpInReceives: int
+    """Packets that the device gave."""
+    IpInHdrErrors: int
+    """Not IPv4, or its header's lengths are wrong."""
+    InTruncatedPkts: int
+    """Shorter than the header says."""
+    InCsumErrors: int
+    """Bad checksum of the IPv4 header."""
+    IpInAddrErrors: int
+    """To an address that is not the stack's, or from one that nobody may have."""
+    FragmentDrops: int
+    """IPv4 fragments: reassembly is not there yet."""
+    IpInUnknownProtos: int
+    """Neither TCP nor ICMP."""
+    Ip6InDiscards: int
+    """IPv6 packets: IPv6 is not there yet."""
+    IpOutRequests: int
+    """Packets handed to the device."""
+    DeviceTxErrors: int
+    """Of those, packets that the device did not take."""
+    IcmpInMsgs: int
+    """ICMP messages with a good checksum."""
+    IcmpInErrors: int
+    """ICMP messages that are too short."""
+    IcmpInCsumErrors: int
+    """ICMP messages with a bad checksum."""
+    IcmpInEchos: int
+    """Echo requests."""
+    IcmpOutEchoReps: int
+    """Echo replies sent."""
+    TcpInSegs: int
+    """Segments with a good checksum."""
+    TcpInErrs: int
+    """Segments with wrong lengths."""
+    TcpInCsumErrors: int
+    """Segments with a bad checksum."""
+    TcpOutRsts: int
+    """RSTs sent."""
+    TcpRetransSegs: int
+    """Segments sent again."""
+    TcpPassiveOpens: int
+    """Handshakes completed by a listener."""
+    TcpAttemptFails: int
+    """Requests that were reset or timed out."""
+    TcpEstabResets: int
+    """Connections that ended with a RST, an abort or a timeout."""
+    TcpCurrEstab: int
+    """Connections in ESTABLISHED or CLOSE-WAIT now."""
+    TcpInNoListener: int
+    """Segments for a port where nobody listens."""
+    TcpInNoFlags: int
+    """Segments without the flag that the state asks for, dropped."""
+    ListenOverflows: int
+    """SYNs and final ACKs that found the accept queue full."""
+    ListenDrops: int
+    """SYNs and final ACKs that were dropped, whatever was full."""
+    TCPReqQFullDrop: int
+    """SYNs that found the syn queue full."""
+    EmbryonicRsts: int
+    """Requests reset."""
+    TCPSynRetrans: int
+    """SYN-ACKs sent again."""
+    TCPTimeouts: int
+    """Retransmission timers that fired."""
+    TCPAbortOnData: int
+    """Connections reset because data came after close."""
+    TCPAbortOnClose: int
+    """Connections reset because close left data unread."""
+    TCPAbortOnTimeout: int
+    """Connections given up after tcp_retries2."""
+    TCPChallengeACK: int
+    """Challenge ACKs (RFC 5961)."""
+    TCPOFODrop: int
+    """Segments that came out of order and were dropped."""
+    PAWSEstab: int
+    """Segments refused for an old timestamp (RFC 7323)."""
+    TW: int
+    """TIME-WAITs that ended."""
+    TWRecycled: int
+    """Of those, ended by a new SYN."""
+    TCPTimeWaitOverflow: int
+    """TIME-WAITs not kept, beyond tcp_max_tw_buckets."""
+    TCPZeroWindowDrop: int
+    """Segments whose data found the window shut."""
 
     def __init__(self) -> None:
         self.clear()
@@ -49,3 +113,12 @@ class Counters:
     def count(self, name: str) -> None:
         """Add one to a counter given by name (the parser's causes)."""
         setattr(self, name, getattr(self, name) + 1)
+
+
+# Compiled, the class has a descriptor for each field of its .pxd; uncompiled, it has the annotations above.
+NAMES: tuple[str, ...] = tuple(vars(Counters).get("__annotations__", ())) or tuple(
+    name for name, value in vars(Counters).items() if isinstance(value, GetSetDescriptorType)
+)
+
+OWN = ("FragmentDrops", "Ip6InDiscards", "DeviceTxErrors", "TcpInNoListener", "TcpInNoFlags")
+"""Names that Linux does not have."""

@@ -7,13 +7,13 @@ from typing import Any
 
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 
-from scapy.layers.inet import ICMP, IP, TCP  # noqa: E402
-from scapy.packet import Packet, Raw  # noqa: E402
+from scapy.layers.inet import ICMP, IP, TCP
+from scapy.packet import Packet, Raw
 
-from fastnet.devices import MemoryDevice  # noqa: E402
-from fastnet.stack import Stack  # noqa: E402
-from fastnet.tcp.connection import Connection  # noqa: E402
-from fastnet.tcp.listener import Listener  # noqa: E402
+from fastnet.devices import MemoryDevice
+from fastnet.stack import Stack
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
 
 STACK = "198.18.0.2"
 PEER = "198.18.0.1"

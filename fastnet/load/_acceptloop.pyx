@@ -1,10 +1,7 @@
 """The kernel's stack at its quickest: accept4 and close in C, many at a time."""
 
-from libc.stdint cimport int64_t
-
 cdef extern from *:
     """
-    #define _GNU_SOURCE
     #include <errno.h>
     #include <poll.h>
     #include <sys/socket.h>

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from fastnet._bytes cimport load16, load32, store16, store16_raw, store32, swap16, swap32
+from fastnet._bytes cimport load16, load32, store16, store16_raw, store32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._tun cimport Tun
 

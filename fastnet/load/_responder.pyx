@@ -90,12 +90,12 @@ def respond(Tun tun not None, int64_t timeout, bint reset=True) -> int:
     cdef uint8_t packet[PACKET]
     cdef Py_ssize_t n
     cdef uint32_t total
-    cdef int read = 0, i
+    cdef int read = 0, _turn
     cdef int fd = tun.fd
     if not tun.wait(timeout):
         return 0
     with nogil:
-        for i in range(BATCH):
+        for _turn in range(BATCH):
             n = c_read(fd, packet, PACKET)
             if n <= 0:
                 break

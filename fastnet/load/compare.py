@@ -64,7 +64,7 @@ class Row:
 
     def median(self, name: str) -> float:
         """The median over the rounds of one of ``Sample``'s numbers."""
-        return statistics.median(getattr(sample, name) for sample in self.samples)
+        return float(statistics.median(getattr(sample, name) for sample in self.samples))
 
     def total(self, name: str) -> int:
         """The sum over the rounds of one of ``Sample``'s counts."""
@@ -132,7 +132,10 @@ class ServerProcess:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 os.close(readable)
                 os.sched_setaffinity(0, {self.core})
-                self.serve(lambda: os.write(writable, b"!") and None)
+                def tell() -> None:
+                    os.write(writable, b"!")
+
+                self.serve(tell)
             finally:
                 os._exit(1)
         os.close(writable)

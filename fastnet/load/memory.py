@@ -87,7 +87,12 @@ class MemoryClient:
     # ---- the client's side ----
 
     def batch(
-        self, flows: npt.NDArray[np.uint32], seq: npt.NDArray[np.uint32] | int, ack: npt.NDArray[np.uint32] | int, flags: int, options: bytes
+        self,
+        flows: npt.NDArray[np.uint32],
+        seq: npt.NDArray[np.uint32] | int,
+        ack: npt.NDArray[np.uint32] | int,
+        flags: int,
+        options: bytes,
     ) -> npt.NDArray[np.uint8]:
         """Packets for some flows: an array of shape (len(flows), bytes of a packet), checksums filled in."""
         size = IP + 20 + len(options)
@@ -184,4 +189,5 @@ def _checksum(words: npt.NDArray[np.uint16], pseudo: npt.NDArray[np.uint64] | in
     total = words.sum(axis=1, dtype=np.uint64) + np.asarray(pseudo, np.uint64)
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
-    return (~total & 0xFFFF).astype(np.uint16)
+    checksums: npt.NDArray[np.uint16] = (~total & 0xFFFF).astype(np.uint16)
+    return checksums

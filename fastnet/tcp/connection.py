@@ -338,7 +338,7 @@ class Connection(Tcb):
         """Take the transition that the table has for an event."""
         before = self.state
         self.state = next_state(before, event)
-        if (before == ESTABLISHED or before == CLOSE_WAIT) and self.state != CLOSE_WAIT:
+        if before in (ESTABLISHED, CLOSE_WAIT) and self.state != CLOSE_WAIT:
             self.context.counters.TcpCurrEstab -= 1
             if self.state == CLOSED:
                 self.context.counters.TcpEstabResets += 1

@@ -4,10 +4,10 @@ import errno
 
 import pytest
 from scapy.layers.inet import TCP
-from tests.peer import Peer, Wire
 
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
+from tests.peer import Peer, Wire
 
 WSCALE_7 = [("WScale", 7)]
 

@@ -2,9 +2,9 @@
 
 import pytest
 from scapy.layers.inet import TCP
-from tests.peer import M, Peer, Wire
 
 from fastnet.tcp.states import State
+from tests.peer import M, Peer, Wire
 
 LINUX_SYN = [("MSS", 1460), ("SAckOK", b""), ("Timestamp", (77, 0)), ("NOP", None), ("WScale", 7)]
 

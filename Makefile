@@ -1,0 +1,69 @@
+# Every target works from a bare checkout: it makes its own virtual environment and builds what is out of date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find fastnet -name '*.pyx' -o -name '*.pxd' -o -name '*.py' | grep -v __pycache__)
+BUILD := $(VENV)/.built
+ARGS ?=
+# cython-lint calls pycodestyle by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: all build compare test bench lint docs debug-test wheel-test clean
+all: build
+
+# Editable, so that the tree itself is what runs.
+$(VENV)/.installed: pyproject.toml
+	@PYTHON=$(PYTHON) scripts/check-system build
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip "setuptools>=77" "cython>=3.3,<4"
+	FASTNET_NO_EXTENSIONS=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(BUILD): $(VENV)/.installed setup.py $(SOURCES)
+	@$(BIN)/python setup.py --quiet build_ext --inplace >$(VENV)/build.log 2>&1 || { tail -40 $(VENV)/build.log; exit 1; }
+	@touch $@
+
+build: $(BUILD)
+
+# The load-test server on fastnet and on the kernel, driven by one client, in one table.
+compare: $(BUILD)
+	@scripts/check-system run
+	$(BIN)/fastnet compare $(ARGS)
+
+# The suite, compiled and uncompiled: the slow run is the oracle of the fast one.
+test: $(BUILD)
+	@scripts/check-system test
+	$(BIN)/python -m pytest $(ARGS)
+	FASTNET_PURE=1 $(BIN)/python -m pytest $(ARGS)
+
+bench: $(BUILD)
+	$(BIN)/python -m pytest bench $(ARGS)
+
+lint: $(BUILD)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint fastnet
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+docs: $(BUILD)
+	$(BIN)/python docs/generate.py
+
+# The leaves and the protocol with bounds checks and line tracing, built in a copy so that the tree keeps its own build.
+debug-test: $(BUILD)
+	rm -rf build/debug && mkdir -p build/debug
+	git ls-files -z fastnet tests setup.py pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/debug
+	cd build/debug && FASTNET_DEBUG=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace >build.log 2>&1 || { tail -40 build.log; exit 1; }
+	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest tests/leaves tests/protocol $(ARGS)
+
+# An sdist and a wheel, and the wheel alone in a clean environment.
+wheel-test: $(BUILD)
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(BIN)/python -m build --outdir build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install --quiet "$$(ls build/wheel/*.whl)[cli]"
+	cd build/wheel && venv/bin/fastnet --version && venv/bin/fastnet compare --memory --rounds 1 && FASTNET_PURE=1 venv/bin/fastnet compare --memory --rounds 1
+
+clean:
+	rm -rf build dist $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find fastnet \( -name '*.so' -o -name '*.c' -o -name __pycache__ \) -exec rm -rf {} +
