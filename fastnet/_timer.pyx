@@ -1,8 +1,8 @@
 """A hierarchical timing wheel (Varghese and Lauck, 1987): timers are added, moved and removed in constant time.
 
-Eleven levels of 64 slots cover 64-bit time; level n holds timers that lie up to 64**(n+1) ticks ahead, and a slot's timers move down a level when the
-wheel reaches it. One bit per slot finds the next one without a walk. Timers are numbers in preallocated arrays; only their owners are
-Python objects.
+Eleven levels of 64 slots cover 64-bit time; level n holds timers that lie up to 64**(n+1) ticks ahead, and a slot's timers move down
+a level when the wheel reaches it. One bit per slot finds the next one without a walk. Timers are numbers in preallocated arrays; only
+their owners are Python objects.
 """
 
 cimport cython

@@ -195,7 +195,7 @@ cdef class HandshakeClient:
         cdef int64_t stopped = 0
         cdef long long first = self.completed + self.refused + self.timed_out
         cdef int64_t grace = 0
-        cdef int i
+        cdef int i, _turn
         cdef Py_ssize_t n
         while True:
             if stopped == 0 and (
@@ -214,7 +214,7 @@ cdef class HandshakeClient:
                     self._begin()
             n = 0
             now = _now(CLOCK_MONOTONIC)
-            for i in range(BATCH):
+            for _turn in range(BATCH):
                 n = c_read(fd, buffer, PACKET)
                 if n <= 0:
                     break

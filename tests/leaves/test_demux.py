@@ -1,0 +1,152 @@
+"""The demux against a dict, through growth, deletion and reuse."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from fastnet._demux import Demux
+from fastnet._flow import FourTuple
+
+
+def flow_of(n: int) -> FourTuple:
+    remote = 0xC6130000 + (n >> 12)
+    return FourTuple("198.18.0.2", 80, ".".join(str(b) for b in remote.to_bytes(4, "big")), 1024 + (n & 0xFFF))
+
+
+FLOWS = [flow_of(n) for n in range(3000)]
+ADDRESSES = ("0.0.0.0", "198.18.0.2", "198.18.0.3", "::", "2001:2::1")
+
+
+class Machine(RuleBasedStateMachine):
+    """Single operations, and bulk ones that make the table grow in the middle of everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.demux = Demux()
+        self.flows: dict[FourTuple, int] = {}
+        self.listeners: dict[tuple[str, int], int] = {}
+
+    def insert_one(self, flow: FourTuple) -> None:
+        if flow in self.flows:
+            with pytest.raises(ValueError, match="already"):
+                self.demux.insert(flow)
+            return
+        number = self.demux.insert(flow)
+        assert number not in self.flows.values() and number not in self.listeners.values()
+        self.flows[flow] = number
+
+    @rule(n=st.integers(0, 2999))
+    def insert(self, n: int) -> None:
+        self.insert_one(FLOWS[n])
+
+    @rule(first=st.integers(0, 2999), count=st.integers(100, 900))
+    def insert_many(self, first: int, count: int) -> None:
+        for flow in FLOWS[first : first + count]:
+            if flow not in self.flows:
+                self.flows[flow] = self.demux.insert(flow)
+        assert len(set(self.flows.values())) == len(self.flows)
+
+    @rule(n=st.integers(0, 2999))
+    def remove(self, n: int) -> None:
+        assert self.demux.remove(FLOWS[n]) == self.flows.pop(FLOWS[n], -1)
+
+    @rule(first=st.integers(0, 2999), count=st.integers(100, 900), step=st.integers(1, 3))
+    def remove_many(self, first: int, count: int, step: int) -> None:
+        for flow in FLOWS[first : first + count : step]:
+            assert self.demux.remove(flow) == self.flows.pop(flow, -1)
+
+    @rule(address=st.sampled_from(ADDRESSES), port=st.integers(80, 82))
+    def listen(self, address: str, port: int) -> None:
+        if (address, port) in self.listeners:
+            with pytest.raises(ValueError, match="already"):
+                self.demux.listen(address, port)
+        else:
+            number = self.demux.listen(address, port)
+            assert number not in self.flows.values() and number not in self.listeners.values()
+            self.listeners[address, port] = number
+
+    @rule(address=st.sampled_from(ADDRESSES), port=st.integers(80, 82))
+    def unlisten(self, address: str, port: int) -> None:
+        if (address, port) in self.listeners:
+            assert self.demux.unlisten(address, port) == self.listeners.pop((address, port))
+        else:
+            with pytest.raises(KeyError):
+                self.demux.unlisten(address, port)
+
+    @rule(address=st.sampled_from(("198.18.0.2", "198.18.0.3", "198.18.0.4", "2001:2::1", "2001:2::2")), port=st.integers(80, 82))
+    def find_listener(self, address: str, port: int) -> None:
+        """The specific address before the wildcard of its own family."""
+        wildcard = "::" if ":" in address else "0.0.0.0"
+        expected = self.listeners.get((address, port), self.listeners.get((wildcard, port), -1))
+        remote = "2001:2::9" if ":" in address else "198.18.0.1"
+        assert self.demux.find_listener(FourTuple(address, port, remote, 7)) == expected
+
+    @invariant()
+    def agrees(self) -> None:
+        assert len(self.demux) == len(self.flows)
+        for n in range(0, 3000, 61):
+            assert self.demux.find(FLOWS[n]) == self.flows.get(FLOWS[n], -1)
+            assert (FLOWS[n] in self.demux) == (FLOWS[n] in self.flows)
+
+    def teardown(self) -> None:
+        for flow in FLOWS:
+            assert self.demux.find(flow) == self.flows.get(flow, -1)
+
+
+TestDemux = Machine.TestCase
+TestDemux.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_flat_memory_and_no_decay() -> None:
+    """Two hundred thousand come and go; the table is as it was, and ids are used again."""
+    demux = Demux()
+    flows = [flow_of(n) for n in range(20_000)]
+    for flow in flows[:1000]:
+        demux.insert(flow)
+    memory, capacity = demux.memory, demux.capacity
+    largest = 0
+    for turn in range(10):
+        for i in range(1000, 20_000):
+            largest = max(largest, demux.insert(flows[i]))
+            assert demux.remove(flows[i]) >= 0
+        assert demux.find(flows[turn]) >= 0
+    assert (demux.memory, demux.capacity, largest) == (memory, capacity, 1000)
+
+
+def test_growth_keeps_everything() -> None:
+    demux = Demux()
+    flows = [flow_of(n) for n in range(30_000)]
+    for n, flow in enumerate(flows):
+        assert demux.insert(flow) == n
+        if n % 7 == 0:
+            assert demux.find(flows[n // 2]) == n // 2
+    assert demux.find_all(flows) == 30_000
+    assert [demux.find(flow) for flow in flows] == list(range(30_000))
+
+
+def test_runs_of_the_same_home() -> None:
+    """4-tuples that share their lowest hash bits crowd one place of the table, and are still told apart."""
+    crowd: dict[int, list[FourTuple]] = {}
+    n = 0
+    # hash(flow) leaves out the lowest bit of the 64; eight more are enough to crowd a run.
+    while max((len(group) for group in crowd.values()), default=0) < 200:
+        flow = flow_of(n)
+        crowd.setdefault(hash(flow) & 0xFF, []).append(flow)
+        n += 1
+    group = max(crowd.values(), key=len)
+    demux = Demux()
+    numbers = {flow: demux.insert(flow) for flow in group}
+    for i, flow in enumerate(group):
+        if i % 3 == 0:
+            assert demux.remove(flow) == numbers.pop(flow)
+    assert all(demux.find(flow) == numbers.get(flow, -1) for flow in group)
+
+
+def test_bad_addresses() -> None:
+    with pytest.raises(OSError, match="illegal"):
+        Demux().listen("nowhere", 80)
+    with pytest.raises(OverflowError):
+        Demux().listen("0.0.0.0", 65536)
+    with pytest.raises(TypeError):
+        Demux().find_all(["not a 4-tuple"])  # type: ignore[list-item]
