@@ -83,7 +83,7 @@ def _open_failure(number: int, name: str) -> OSError:
     hint = {
         errno_module.ENOENT: f"there is no {DEVICE}: load the module (modprobe tun), or hand the device to the container",
         errno_module.ENODEV: f"{DEVICE} has no driver behind it: load the module (modprobe tun)",
-        errno_module.EACCES: f"no permission to open {DEVICE}: run as root, or in a user namespace where you are root",
+        errno_module.EACCES: f"no permission to open {DEVICE}: run as root, or let your user open it (chmod 666, which most systems have)",
         errno_module.EPERM: f"no permission to make {name or 'a TUN device'}: it takes root or CAP_NET_ADMIN in this network namespace",
         errno_module.EBUSY: f"{name} is in use by another program: choose another name, or end that program",
         errno_module.EINVAL: f"{name} is there already and is no TUN device of the wanted kind: choose another name",

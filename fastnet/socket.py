@@ -223,14 +223,14 @@ class Socket:
     def send(self, data: Buffer, flags: int = 0) -> int:
         """Queue bytes to send, at least one; how many were taken.
 
-        :raises BrokenPipeError: our side is closed
-        :raises OSError: ENOTCONN; ECONNRESET, ETIMEDOUT when the connection failed
+        :raises BrokenPipeError: our side is closed, or was never connected
+        :raises OSError: ECONNRESET, ETIMEDOUT when the connection failed
         """
         deadline = self._deadline(flags)
         view = memoryview(data).cast("B")
         with self._driver.lock:
             while True:
-                connection = self._need_connection()
+                connection = self._need_connection(errno.EPIPE)
                 self._raise_error(connection)
                 taken = connection.send(view)
                 if taken or not len(view):
@@ -244,7 +244,7 @@ class Socket:
         view = memoryview(data).cast("B")
         with self._driver.lock:
             while len(view):
-                connection = self._need_connection()
+                connection = self._need_connection(errno.EPIPE)
                 self._raise_error(connection)
                 taken = connection.send(view)
                 if taken:
@@ -396,10 +396,10 @@ class Socket:
         if self._closed:
             _fail(errno.EBADF)
 
-    def _need_connection(self) -> Connection:
+    def _need_connection(self, otherwise: int = errno.ENOTCONN) -> Connection:
         self._check_open()
         if self._connection is None:
-            _fail(errno.ENOTCONN)
+            _fail(otherwise)
         return self._connection
 
     def _raise_error(self, connection: Connection) -> None:

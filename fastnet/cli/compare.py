@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,7 @@ from fastnet.netns import isolated
 
 NAMES = {
     "fastnet": "fastnet",
-    "kernel": "kernel, C accept loop",
+    "kernel": "kernel, C loop",
     "asyncio": "kernel, asyncio",
     "floor": "stateless floor",
 }
@@ -56,7 +57,7 @@ def compare(
     whoever hands it a packet, so for its rows it is the time that all cores were busy, less what the client takes for a handshake,
     which is known from the floor row of the same round. Another program that is busy meanwhile counts as the kernel's.
 
-    Latency is from SYN to SYN-ACK, as the client sees it with so many handshakes under way.
+    Ratios are to the kernel row of the same round. Latency is from SYN to SYN-ACK, as the client sees it with so many handshakes under way.
 
     Exit codes: 0 it worked, 2 a wrong option, 3 it could not start.
     """
@@ -86,9 +87,12 @@ def show(result: comparison.Comparison) -> None:
     table = Table(
         title=f"TCP handshakes, {result.in_flight} in flight, medians of {result.rounds} rounds of {result.duration:g} s",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
     )
     table.add_column("server", no_wrap=True)
-    for column in ("handshakes/s", "x kernel", "CPU us", "x kernel", "failed", "sent again", "p50 us", "p99 us"):
+    for column in ("handshakes/s", "ratio", "CPU us", "ratio", "failed", "resent", "p50 us", "p99 us"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, row in result.rows.items():
         table.add_row(

@@ -101,7 +101,7 @@ def serve(
             try:
                 with Namespace() as namespace:
                     return on(namespace.add_tun(kernel, tun_name, mtu))
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 fail(error)
 
         sys.exit(isolated(inside))

@@ -245,7 +245,7 @@ def run(
         finally:
             os.sched_setaffinity(0, affinity)
     if "floor" not in rows:
-        del result.rows["floor"]
+        result.rows.pop("floor", None)
     return result
 
 
