@@ -55,7 +55,10 @@ options = st.lists(
 ).filter(lambda chosen: len(bytes(TCP(options=chosen))) <= 60)
 
 
-@given(st.integers(0, 65535), st.integers(0, 65535), WORDS, WORDS, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=200), options)
+SIXTEEN = st.integers(0, 65535)
+
+
+@given(SIXTEEN, SIXTEEN, WORDS, WORDS, st.integers(0, 255), SIXTEEN, st.binary(max_size=200), options)
 def test_every_field(sport: int, dport: int, seq: int, ack: int, flags: int, window: int, data: bytes, chosen: list) -> None:
     raw = bytes(
         IP(**BASE, ttl=9, tos=0x2E)
@@ -287,7 +290,7 @@ def test_a_batch_refuses_other_addresses() -> None:
     batch = SegmentBatch(ring, ["198.18.0.2", "198.18.1.0/24"])
     batch.parse()
     assert [CAUSES[segment.cause] for segment in batch.segments[:4]] == ["", "IpInAddrErrors", "", "IpInAddrErrors"]
-    with pytest.raises(ValueError, match="Expected 4|not permitted|Only decimal"):
+    with pytest.raises(ValueError, match=r"Expected 4|not permitted|Only decimal"):
         SegmentBatch(ring, ["nowhere"])
 
 
