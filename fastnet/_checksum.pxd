@@ -6,18 +6,18 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
 
-    /* 64-bit words with end-around carry, for what fits a header; longer input goes to the vector kernel. */
     static inline uint64_t fn_add64(uint64_t acc, uint64_t word) { acc += word; return acc + (acc < word); }
 
+    /* For what fits a header: halves of 64-bit words in two sums that cannot overflow; longer input goes to the vector kernel. */
     static inline uint64_t fn_sum_short(const uint8_t *p, size_t n, uint64_t acc) {
-        uint64_t word;
+        uint64_t word, low = 0, high = 0;
         uint32_t half;
         uint16_t pair;
-        while (n >= 8) { memcpy(&word, p, 8); acc = fn_add64(acc, word); p += 8; n -= 8; }
-        if (n & 4) { memcpy(&half, p, 4); acc = fn_add64(acc, half); p += 4; }
-        if (n & 2) { memcpy(&pair, p, 2); acc = fn_add64(acc, pair); p += 2; }
-        if (n & 1) { uint8_t last[2] = {*p, 0}; memcpy(&pair, last, 2); acc = fn_add64(acc, pair); }
-        return acc;
+        while (n >= 8) { memcpy(&word, p, 8); low += (uint32_t)word; high += word >> 32; p += 8; n -= 8; }
+        if (n & 4) { memcpy(&half, p, 4); low += half; p += 4; }
+        if (n & 2) { memcpy(&pair, p, 2); high += pair; p += 2; }
+        if (n & 1) { uint8_t last[2] = {*p, 0}; memcpy(&pair, last, 2); low += pair; }
+        return fn_add64(acc, low + high);
     }
 
     static inline uint16_t fn_fold(uint64_t acc) {

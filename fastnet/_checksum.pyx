@@ -17,24 +17,25 @@ cdef extern from *:
     #define FN_CLONES
     #endif
 
-    /* Sums of 32-bit words in 64-bit lanes never overflow below 16 GiB; the compiler makes vectors of it. */
+    /* The halves of 64-bit words, in two sums that do not overflow below 16 GiB; the compiler makes vectors of it. */
     FN_CLONES static uint64_t fn_sum_words(const uint8_t *p, size_t words) {
-        uint64_t sum = 0;
+        uint64_t low = 0, high = 0;
         size_t i;
         for (i = 0; i < words; i++) {
-            uint32_t word;
-            memcpy(&word, p + 4 * i, 4);
-            sum += word;
+            uint64_t word;
+            memcpy(&word, p + 8 * i, 8);
+            low += (uint32_t)word;
+            high += word >> 32;
         }
-        return sum;
+        return fn_add64(low, high);
     }
     """
     uint64_t _sum_words "fn_sum_words"(const uint8_t *p, size_t words) noexcept nogil
 
 
 cdef uint64_t checksum_long(const uint8_t *p, size_t n, uint64_t acc) noexcept nogil:
-    cdef size_t words = n // 4
-    return _sum_short(p + 4 * words, n - 4 * words, _add64(acc, _sum_words(p, words)))
+    cdef size_t words = n // 8
+    return _sum_short(p + 8 * words, n - 8 * words, _add64(acc, _sum_words(p, words)))
 
 
 cdef inline uint16_t _swap(uint16_t value) noexcept nogil:

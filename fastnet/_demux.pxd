@@ -29,6 +29,8 @@ cdef class Demux:
     cdef Entry **chunks
     cdef Py_ssize_t chunk_count
     cdef int32_t free
+    cdef int32_t limbo
+    cdef int32_t limbo_tail
     cdef Py_ssize_t used
     cdef Py_ssize_t count
     cdef int32_t *ports
@@ -42,7 +44,10 @@ cdef class Demux:
     cdef int _grow(self) except -1
     cdef int32_t _take_entry(self) except -1
     cdef Py_ssize_t _find(self, FourTuple flow) noexcept nogil
+    cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil
+    cdef void _let_go(self, int32_t number) noexcept nogil
     cdef void prefetch(self, const uint64_t *hashes, Py_ssize_t n) noexcept nogil
+    cpdef void settle(self) noexcept
     cpdef Py_ssize_t find(self, FourTuple flow) noexcept
     cpdef Py_ssize_t insert(self, FourTuple flow) except -1
     cpdef Py_ssize_t remove(self, FourTuple flow) noexcept

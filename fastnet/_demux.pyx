@@ -35,7 +35,10 @@ cdef uint32_t GONE = 0xffffffffU
 
 @cython.final
 cdef class Demux:
-    """4-tuples and listeners -> numbers from 0 on; the number of what is removed is given again.
+    """4-tuples and listeners -> numbers from 0 on.
+
+    The number of what is removed is given again, but not before ``settle()``: whoever looked up a whole batch at its beginning can
+    rely on a number standing for the same 4-tuple, or for nobody, until the batch is over.
 
     Look-up order: ``find`` (the exact 4-tuple), then ``find_listener``: (local address, port), then (any, port).
     """
@@ -44,6 +47,8 @@ cdef class Demux:
         self.chunks = NULL
         self.chunk_count = 0
         self.free = NONE
+        self.limbo = NONE
+        self.limbo_tail = NONE
         self.used = 0
         self.count = 0
         self.old = NULL
@@ -236,10 +241,22 @@ cdef class Demux:
                 number = self.old[at].entry - 1
                 self.old[at].entry = GONE
         if number >= 0:
-            self._entry(number).next = self.free
-            self.free = number
+            self._let_go(number)
             self.count -= 1
         return number
+
+    cdef void _let_go(self, int32_t number) noexcept nogil:
+        self._entry(number).next = self.limbo
+        if self.limbo == NONE:
+            self.limbo_tail = number
+        self.limbo = number
+
+    cpdef void settle(self) noexcept:
+        """A batch is over: numbers that were let go may be given again."""
+        if self.limbo != NONE:
+            self._entry(self.limbo_tail).next = self.free
+            self.free = self.limbo
+            self.limbo = NONE
 
     cpdef Py_ssize_t listen(self, str address, uint16_t port) except -1:
         """Give a local address and port a number. "0.0.0.0" stands for any IPv4 address, "::" for any IPv6 address (and no IPv4).
@@ -289,8 +306,7 @@ cdef class Demux:
                     self.ports[port] = entry.next + 1
                 else:
                     self._entry(previous).next = entry.next
-                entry.next = self.free
-                self.free = number
+                self._let_go(number)
                 return number
             previous = number
             number = entry.next
@@ -298,6 +314,9 @@ cdef class Demux:
 
     cpdef Py_ssize_t find_listener(self, FourTuple flow) noexcept:
         """The number of whoever listens where a 4-tuple's local side is, or -1."""
+        return self._find_listener(flow)
+
+    cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil:
         cdef int32_t number = self.ports[flow.local_port] - 1
         cdef Entry *entry
         while number != NONE:

@@ -25,6 +25,7 @@ cdef class Segment:
     cdef readonly uint8_t options
     cdef readonly uint8_t wscale
     cdef readonly uint8_t sack_count
+    cdef readonly int32_t number
     cdef readonly uint8_t cause
     cdef readonly uint8_t protocol
     cdef readonly uint8_t ttl
@@ -44,9 +45,10 @@ cdef class SegmentBatch:
     cdef uint32_t *networks
     cdef Py_ssize_t network_count
     cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t others
 
     cpdef Py_ssize_t parse(self) noexcept
-    cpdef void prefetch(self, Demux demux) noexcept
+    cpdef void look_up(self, Demux demux) noexcept
     cdef bint _is_local(self, uint32_t address) noexcept nogil
 
 

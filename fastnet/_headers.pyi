@@ -42,6 +42,7 @@ class Segment:
     options: int
     wscale: int
     sack_count: int
+    number: int
     cause: int
     protocol: int
     ttl: int
@@ -61,9 +62,10 @@ class SegmentBatch:
     ring: PacketRing
     segments: list[Segment]
     count: int
+    others: int
     def __init__(self, ring: PacketRing, addresses: Sequence[str] = ()) -> None: ...
     def parse(self) -> int: ...
-    def prefetch(self, demux: Demux) -> None: ...
+    def look_up(self, demux: Demux) -> None: ...
 
 @final
 class SegmentWriter:

@@ -12,7 +12,7 @@ import ipaddress
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastnet._buffer cimport ByteRing
@@ -96,6 +96,7 @@ cdef class Segment:
     """One received packet, parsed. Filled again by the next batch: copy what you keep (``flow.copy()``, ``payload()``).
 
     :ivar flow: the 4-tuple, local side first
+    :ivar number: what ``SegmentBatch.look_up`` found for it
     :ivar cause: 0, or why it was refused: an index into ``CAUSES``
     :ivar protocol: 6 TCP, 1 ICMP
     :ivar seq: SEG.SEQ; ``ack``: SEG.ACK; ``length``: SEG.LEN with SYN and FIN counted; ``end``: seq + length, modulo 2**32
@@ -300,9 +301,26 @@ cdef void _refuse(Segment segment) noexcept nogil:
 cdef uint32_t _target_of(Segment segment) noexcept nogil:
     return load32(segment.packet + 16) if segment.cause == C_NONE else 0
 
+
+cdef void _look_up(Segment segment, Demux demux) noexcept nogil:
+    cdef Py_ssize_t number = -1
+    if segment.cause == C_NONE and segment.protocol == PROTOCOL_TCP:
+        number = demux._find(segment.flow)
+        if number < 0:
+            number = demux._find_listener(segment.flow)
+    segment.number = <int32_t>number
+
+
+cdef bint _is_other(Segment segment) noexcept nogil:
+    return segment.cause != C_NONE or segment.protocol != PROTOCOL_TCP
+
+ctypedef void (*look_up_function)(void *, void *) noexcept nogil
+ctypedef bint (*other_function)(void *) noexcept nogil
 ctypedef void (*refuse_function)(void *) noexcept nogil
 ctypedef uint32_t (*target_function)(void *) noexcept nogil
 
+cdef look_up_function _look_up_pointer = <look_up_function>_look_up
+cdef other_function _other_pointer = <other_function>_is_other
 cdef refuse_function _refuse_pointer = <refuse_function>_refuse
 cdef target_function _target_pointer = <target_function>_target_of
 
@@ -317,6 +335,7 @@ cdef class SegmentBatch:
     :raises ValueError: not an IPv4 address or network
     :ivar segments: list of ``Segment``, one per slot, made once
     :ivar count: how many of them the last ``parse()`` filled
+    :ivar others: how many of those are no good TCP segments
     """
 
     def __cinit__(self, PacketRing ring not None, addresses=()):
@@ -346,7 +365,7 @@ cdef class SegmentBatch:
 
     cpdef Py_ssize_t parse(self) noexcept:
         """Parse every packet of the ring, without the GIL; returns how many."""
-        cdef Py_ssize_t i, n = self.ring.count
+        cdef Py_ssize_t i, others = 0, n = self.ring.count
         cdef PacketRing ring = self.ring
         with nogil:
             for i in range(n):
@@ -354,13 +373,22 @@ cdef class SegmentBatch:
                 self.hashes[i] = _hash_pointer(self.pointers[i])
                 if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
                     _refuse_pointer(self.pointers[i])
+                others += _other_pointer(self.pointers[i])
         self.count = n
+        self.others = others
         return n
 
-    cpdef void prefetch(self, Demux demux) noexcept:
-        """Have the table's memory for the batch's 4-tuples on its way to the cache."""
+    cpdef void look_up(self, Demux demux) noexcept:
+        """Find every packet's ``number``, without the GIL and with the cache misses of the batch overlapping.
+
+        It is the number of the 4-tuple, else of the listener at its local side, else -1; true as of now. A packet that comes after
+        another of the same 4-tuple may have to look again.
+        """
+        cdef Py_ssize_t i
         with nogil:
             demux.prefetch(self.hashes, self.count)
+            for i in range(self.count):
+                _look_up_pointer(self.pointers[i], <void *>demux)
 
     cdef bint _is_local(self, uint32_t address) noexcept nogil:
         cdef Py_ssize_t i

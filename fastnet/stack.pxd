@@ -8,7 +8,7 @@ from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.protocol cimport Tcp
 from fastnet.tcp.timewait cimport TimeWait
 
-cdef int TCP, ICMP
+cdef int TCP
 
 
 cdef class Stack:
@@ -27,9 +27,10 @@ cdef class Stack:
     @cython.locals(received=cython.Py_ssize_t)
     cpdef poll(self, long long now)
     @cython.locals(
-        counters=Counters, batch=SegmentBatch, segments=list, count=cython.Py_ssize_t, i=cython.Py_ssize_t, seg=Segment
+        counters=Counters, batch=SegmentBatch, context=Context, count=cython.Py_ssize_t, seg=Segment
     )
     cpdef packets_arrive(self, long long now)
+    cpdef packet_arrives(self, Segment seg, long long now)
     cpdef flush(self, long long now)
     @cython.locals(count=cython.longlong, sent=cython.longlong)
     cpdef transmit(self)

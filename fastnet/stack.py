@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastnet._headers import CAUSES, SegmentBatch, SegmentWriter
+from fastnet._headers import CAUSES, Segment, SegmentBatch, SegmentWriter
 from fastnet._ring import PacketRing
 from fastnet._timer import TimerWheel
 from fastnet.config import Settings
@@ -19,7 +19,6 @@ from fastnet.tcp.protocol import Tcp
 from fastnet.tcp.timewait import TimeWait
 
 TCP = 6
-ICMP = 1
 NEVER = (1 << 63) - 1
 """What ``next_deadline`` says when no timer runs."""
 
@@ -81,20 +80,28 @@ class Stack:
         """Parse the receive ring as a batch, and give each packet to its protocol."""
         counters = self.counters
         batch = self.batch
-        segments = batch.segments
+        context = self.context
         count = batch.parse()
-        batch.prefetch(self.context.demux)
+        batch.look_up(context.demux)
+        context.attached = False
         counters.IpInReceives += count
-        for i in range(count):
-            seg = segments[i]
-            if seg.cause:
-                counters.count(CAUSES[seg.cause])
-            elif seg.protocol == TCP:
-                counters.TcpInSegs += 1
-                self.tcp.segment_arrives(seg, now)
-            else:
-                message_arrives(seg, counters, self.writer, not self.settings.icmp_echo_ignore_all)
+        counters.TcpInSegs += count - batch.others
+        if batch.others == 0:
+            self.tcp.segments_arrive(batch.segments, count, now)
+        else:
+            for seg in batch.segments[:count]:
+                self.packet_arrives(seg, now)
+        context.demux.settle()
         self.received.clear()
+
+    def packet_arrives(self, seg: Segment, now: int) -> None:
+        """One packet of a batch that holds more than good TCP segments."""
+        if seg.cause:
+            self.counters.count(CAUSES[seg.cause])
+        elif seg.protocol == TCP:
+            self.tcp.segments_arrive([seg], 1, now)
+        else:
+            message_arrives(seg, self.counters, self.writer, not self.settings.icmp_echo_ignore_all)
 
     def flush(self, now: int) -> None:
         """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""

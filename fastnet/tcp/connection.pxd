@@ -5,13 +5,14 @@ from fastnet.tcp.context cimport Context
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
-from fastnet.tcp.states cimport next_state
 from fastnet.tcp.tcb cimport Tcb
 from fastnet.tcp.timewait cimport TimeWait
 
 cdef int ACK, FIN, RST, SYN, OPTION_TIMESTAMPS
-cdef int ESTABLISHED, SYN_RECEIVED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
-cdef int RCV_ACK_OF_SYN, EVENT_CLOSE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_ABORT, EVENT_TIMEOUT
+cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
+cdef bytes TABLE
+cdef int EVENTS
+cdef int AFTER_HANDSHAKE, EVENT_CLOSE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_ABORT, EVENT_TIMEOUT
 cdef long long MASK, HALF, SECOND
 
 

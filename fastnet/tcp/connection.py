@@ -11,12 +11,11 @@ from fastnet.tcp.numbers import HALF, MASK, SECOND
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
 from fastnet.tcp.sender import Sender
-from fastnet.tcp.states import Event, State, next_state
+from fastnet.tcp.states import EVENTS, TABLE, Event, State, next_state
 from fastnet.tcp.tcb import Tcb
 from fastnet.tcp.timewait import TimeWait
 
 ESTABLISHED = int(State.ESTABLISHED)
-SYN_RECEIVED = int(State.SYN_RECEIVED)
 FIN_WAIT_1 = int(State.FIN_WAIT_1)
 FIN_WAIT_2 = int(State.FIN_WAIT_2)
 TIME_WAIT = int(State.TIME_WAIT)
@@ -25,13 +24,13 @@ CLOSE_WAIT = int(State.CLOSE_WAIT)
 LAST_ACK = int(State.LAST_ACK)
 CLOSING = int(State.CLOSING)
 
-RCV_ACK_OF_SYN = int(Event.RCV_ACK_OF_SYN)
 EVENT_CLOSE = int(Event.CLOSE)
 RCV_FIN = int(Event.RCV_FIN)
 RCV_ACK_OF_FIN = int(Event.RCV_ACK_OF_FIN)
 RCV_RST = int(Event.RCV_RST)
 EVENT_ABORT = int(Event.ABORT)
 EVENT_TIMEOUT = int(Event.TIMEOUT)
+AFTER_HANDSHAKE = next_state(State.SYN_RECEIVED, Event.RCV_ACK_OF_SYN)
 
 
 class Connection(Tcb):
@@ -58,10 +57,11 @@ class Connection(Tcb):
         self.owner = None
         self.context = context
         self.handshake = request
-        self.state = next_state(SYN_RECEIVED, RCV_ACK_OF_SYN)
+        self.state = AFTER_HANDSHAKE
         self.snd_una = request.iss + 1 & MASK
         self.snd_nxt = self.snd_una
-        self.snd_wnd = seg.window << max(request.snd_wscale, 0)
+        # The final ACK's own window is scaled already (RFC 7323 section 2.2); without the option the shift is 0.
+        self.snd_wnd = seg.window << request.snd_shift
         self.max_snd_wnd = self.snd_wnd
         self.snd_wl1 = seg.seq
         self.snd_wl2 = seg.ack
@@ -149,7 +149,7 @@ class Connection(Tcb):
                 self.challenge()
                 return False
             return True  # An old one: nothing new in it, but its text counts.
-        window = seg.window << max(self.handshake.snd_wscale, 0)
+        window = seg.window << self.handshake.snd_shift
         newer = seg.seq - self.snd_wl1 & MASK
         if acked or newer < HALF and (newer or (seg.ack - self.snd_wl2 & MASK) < HALF):
             self.snd_wl1 = seg.seq
@@ -337,7 +337,8 @@ class Connection(Tcb):
     def move(self, event: int) -> None:
         """Take the transition that the table has for an event."""
         before = self.state
-        self.state = next_state(before, event)
+        # next_state(), without the call.
+        self.state = TABLE[before * EVENTS + event] or next_state(before, event)
         if before in (ESTABLISHED, CLOSE_WAIT) and self.state != CLOSE_WAIT:
             self.context.counters.TcpCurrEstab -= 1
             if self.state == CLOSED:
@@ -348,7 +349,8 @@ class Connection(Tcb):
         self.move(event)
         self.context.detach(self.handshake.flow, self)
         self.sender = None
-        self.context.notify(self)
+        if self.owner is not None:
+            self.context.notify(self)
 
     def enter_time_wait(self, event: int, now: int) -> None:
         """Leave the 4-tuple to a TIME-WAIT, which is smaller; the last ACK goes first."""

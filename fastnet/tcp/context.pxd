@@ -11,14 +11,18 @@ cdef int ACK, RST
 cdef long long MASK, MILLISECOND, SECOND
 
 
-cdef class Endpoint:
-    cdef public int id
+cdef class Timed:
     cdef public int timer
+
+    cpdef timer_fires(self, long long now)
+
+
+cdef class Endpoint(Timed):
+    cdef public int id
     cdef public bint notified
     cdef public object owner
 
     cpdef segment_arrives(self, Segment seg, long long now)
-    cpdef timer_fires(self, long long now)
     cpdef send_pending(self, long long now)
 
 
@@ -35,12 +39,14 @@ cdef class Context:
     cdef public list ready
     cdef public int mss
     cdef public long long time_wait_count
+    cdef public bint attached
 
+    @cython.locals(number=cython.Py_ssize_t)
     cpdef attach(self, FourTuple flow, Endpoint endpoint)
     cpdef place(self, Py_ssize_t number, Endpoint endpoint)
     cpdef detach(self, FourTuple flow, Endpoint endpoint)
-    cpdef arm(self, Endpoint endpoint, long long deadline)
-    cpdef disarm(self, Endpoint endpoint)
+    cpdef arm(self, Timed endpoint, long long deadline)
+    cpdef disarm(self, Timed endpoint)
     cpdef notify(self, Endpoint endpoint)
     cpdef send_reset(self, Segment seg)
     cpdef send_ack(

@@ -11,29 +11,38 @@ from fastnet.counters import Counters
 from fastnet.tcp.isn import IsnGenerator
 
 
-class Endpoint:
+class Timed:
+    """Whoever can wait in the timer wheel.
+
+    :ivar timer: its handle there, -1 when it has none
+    """
+
+    __slots__ = ("timer",)
+
+    timer: int
+
+    def timer_fires(self, now: int) -> None:
+        """TIMEOUT (RFC 9293 section 3.10.8): the wheel has let the timer go."""
+        raise RuntimeError("whoever has a timer says what it does when it fires")
+
+
+class Endpoint(Timed):
     """Whoever gets the segments of a 4-tuple (a connection, a TIME-WAIT) or of a local port (a listener).
 
     :ivar id: its place in ``Context.endpoints``, -1 when it has none
-    :ivar timer: its handle in the timer wheel, -1 when it has none
     :ivar owner: the door that wants to hear of events, or None
     :ivar notified: True while it waits in ``Context.ready``
     """
 
-    __slots__ = ("id", "notified", "owner", "timer")
+    __slots__ = ("id", "notified", "owner")
 
     id: int
-    timer: int
     owner: Any
     notified: bool
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """SEGMENT ARRIVES (RFC 9293 section 3.10.7)."""
         raise RuntimeError("an endpoint says what it does with a segment")
-
-    def timer_fires(self, now: int) -> None:
-        """TIMEOUT (RFC 9293 section 3.10.8): the wheel let the endpoint's timer go."""
-        raise RuntimeError("an endpoint says what it does when its timer fires")
 
     def send_pending(self, now: int) -> None:
         """The batch is over: send what is due."""
@@ -45,11 +54,12 @@ class Context:
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar ready: endpoints whose owner has something to see
+    :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
     :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
     """
 
     __slots__ = (
-        "counters", "demux", "endpoints", "isn", "mss", "outbox", "ready", "settings", "time_wait_count", "timers",
+        "attached", "counters", "demux", "endpoints", "isn", "mss", "outbox", "ready", "settings", "time_wait_count", "timers",
         "writer",
     )  # fmt: skip
 
@@ -67,20 +77,24 @@ class Context:
         self.ready: list[Endpoint] = []
         self.mss = mtu - 40
         self.time_wait_count = 0
+        self.attached = False
 
     def attach(self, flow: FourTuple, endpoint: Endpoint) -> None:
         """Let an endpoint have the segments of a 4-tuple that nobody has."""
-        self.place(self.demux.insert(flow), endpoint)
+        number = self.demux.insert(flow)
+        self.attached = True
+        endpoint.id = number
+        if number < len(self.endpoints):
+            self.endpoints[number] = endpoint
+        else:
+            self.place(number, endpoint)
 
     def place(self, number: int, endpoint: Endpoint) -> None:
         """Note who stands behind an id of the demux."""
         endpoint.id = number
-        if number == len(self.endpoints):
-            self.endpoints.append(endpoint)
-        else:
-            while number >= len(self.endpoints):
-                self.endpoints.append(None)
-            self.endpoints[number] = endpoint
+        while number >= len(self.endpoints):
+            self.endpoints.append(None)
+        self.endpoints[number] = endpoint
 
     def detach(self, flow: FourTuple, endpoint: Endpoint) -> None:
         """The endpoint is over: forget its 4-tuple and its timer."""
@@ -88,16 +102,17 @@ class Context:
             self.demux.remove(flow)
             self.endpoints[endpoint.id] = None
             endpoint.id = -1
-        self.disarm(endpoint)
+        if endpoint.timer >= 0:
+            self.disarm(endpoint)
 
-    def arm(self, endpoint: Endpoint, deadline: int) -> None:
+    def arm(self, endpoint: Timed, deadline: int) -> None:
         """Have ``timer_fires`` called at a deadline (ns); an earlier one is replaced."""
         if endpoint.timer < 0:
             endpoint.timer = self.timers.add(endpoint, deadline)
         else:
             self.timers.move(endpoint.timer, deadline)
 
-    def disarm(self, endpoint: Endpoint) -> None:
+    def disarm(self, endpoint: Timed) -> None:
         """Forget the endpoint's timer."""
         if endpoint.timer >= 0:
             self.timers.remove(endpoint.timer)

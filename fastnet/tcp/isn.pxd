@@ -3,8 +3,8 @@ from libc.stdint cimport uint64_t
 
 from fastnet._flow cimport FourTuple
 
-cdef unsigned long long MASK
-cdef long long MICROSECOND
+cdef long long MICROSECOND, FOUR_MICROSECONDS
+cdef unsigned long long MASK64
 
 
 @cython.final
@@ -12,5 +12,4 @@ cdef class IsnGenerator:
     cdef uint64_t key0
     cdef uint64_t key1
 
-    @cython.locals(prf=cython.ulonglong, isn=cython.ulonglong)
     cpdef uint64_t draw(self, FourTuple flow, long long now) except? 0

@@ -22,14 +22,14 @@ cdef class Listener(Endpoint):
     cdef public long long syn_queue_limit
     cdef public int synack_retries
     cdef public unsigned int rcv_wnd
-    cdef public int rcv_wscale
+    cdef public int rcv_shift
 
     cpdef set_backlog(self, long long backlog)
-    @cython.locals(request=Request)
+    @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
     cpdef segment_arrives(self, Segment seg, long long now)
     @cython.locals(context=Context, queued=cython.longlong, request=Request)
     cpdef syn_arrives(self, Segment seg, long long now)
-    @cython.locals(context=Context, flags=cython.int, rcv_nxt=cython.uint, paws=cython.bint)
+    @cython.locals(context=Context, flags=cython.int, seq=cython.uint, rcv_nxt=cython.uint, paws=cython.bint)
     cpdef request_segment(self, Request request, Segment seg, long long now)
     @cython.locals(context=Context, connection=Connection)
     cpdef final_ack_arrives(self, Request request, Segment seg, long long now)

@@ -38,7 +38,7 @@ class Listener(Endpoint):
     """
 
     __slots__ = (
-        "accept_queue", "address", "allowed", "backlog", "closed", "context", "port", "rcv_wnd", "rcv_wscale", "syn_queue",
+        "accept_queue", "address", "allowed", "backlog", "closed", "context", "port", "rcv_shift", "rcv_wnd", "syn_queue",
         "syn_queue_limit", "synack_retries", "young",
     )  # fmt: skip
 
@@ -62,8 +62,8 @@ class Listener(Endpoint):
             self.allowed |= OPTION_WSCALE
         if settings.tcp_timestamps:
             self.allowed |= OPTION_TIMESTAMPS
-        self.rcv_wnd = settings.tcp_rmem[1] // 2
-        self.rcv_wscale = window_shift(settings.tcp_rmem[2])
+        self.rcv_wnd = min(settings.tcp_rmem[1] // 2, 0xFFFF)
+        self.rcv_shift = window_shift(settings.tcp_rmem[2])
         self.synack_retries = settings.tcp_synack_retries
         self.set_backlog(backlog)
 
@@ -76,17 +76,26 @@ class Listener(Endpoint):
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """RFC 9293 section 3.10.7.2, for the port; for a 4-tuple that has a request, ``request_segment``."""
+        context = self.context
         request = self.syn_queue.get(seg.flow)
         if request is not None:
             self.request_segment(request, seg, now)
-        elif seg.flags & RST:
-            pass  # Nothing to reset.
-        elif seg.flags & ACK:
-            self.context.send_reset(seg)
-        elif seg.flags & SYN and not seg.flags & FIN:
+            return
+        if context.attached:
+            # A segment before this one in the batch may have made the connection that this one is for.
+            number = context.demux.find(seg.flow)
+            if number >= 0:
+                endpoint = context.endpoints[number]
+                if endpoint is not None:
+                    endpoint.segment_arrives(seg, now)
+                return
+        flags = seg.flags
+        if flags & (SYN | ACK | RST | FIN) == SYN:
             self.syn_arrives(seg, now)
-        else:
-            self.context.counters.TcpInNoFlags += 1
+        elif flags & ACK and not flags & RST:
+            context.send_reset(seg)
+        elif not flags & RST:  # A RST has nothing to reset here.
+            context.counters.TcpInNoFlags += 1
 
     def syn_arrives(self, seg: Segment, now: int) -> None:
         """A SYN for a 4-tuple that is not known: queue a request, or say which bound refuses it (tcp_conn_request())."""
@@ -106,7 +115,7 @@ class Listener(Endpoint):
             context.counters.ListenDrops += 1
             return
         request = Request.__new__(Request)
-        request.open(context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_wscale, now)
+        request.open(context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
         self.syn_queue[request.flow] = request
         self.young += 1
         request.timer = context.timers.add(request, now + SECOND)
@@ -116,29 +125,30 @@ class Listener(Endpoint):
         """A segment for a request: SYN-RECEIVED of RFC 9293 section 3.10.7.4, in Linux's order (tcp_check_req())."""
         context = self.context
         flags = seg.flags
+        seq = seg.seq
         rcv_nxt = request.irs + 1 & MASK
         paws = (
             request.timestamps
             and seg.options & OPTION_TIMESTAMPS != 0
             and (seg.ts_val - request.ts_recent & MASK) >= HALF
         )
-        if seg.seq == request.irs and flags & (SYN | ACK | RST | FIN) == SYN and not paws:
+        if seq == request.irs and flags & (SYN | ACK | RST | FIN) == SYN and not paws:
             request.send_synack(context, now)
             return
         if flags & ACK and seg.ack != (request.iss + 1 & MASK):
             context.send_reset(seg)
             return
-        if paws or not in_window(seg.seq, seg.end, rcv_nxt, request.rcv_wnd):
+        if paws or seq != rcv_nxt and not in_window(seq, seg.end, rcv_nxt, request.rcv_wnd):
             if paws:
                 context.counters.PAWSEstab += 1
             if not flags & RST:
                 self.send_request_ack(request, seg, now)
             return
-        if seg.seq == request.irs:
+        if seq == request.irs:
             flags &= ~SYN  # The SYN again, with more: it lies before the window.
         if flags & (RST | SYN):
             # RFC 5961 asks for an exact sequence number before a RST is believed.
-            if flags & RST and seg.seq != rcv_nxt:
+            if flags & RST and seq != rcv_nxt:
                 self.send_request_ack(request, seg, now)
                 return
             context.counters.TcpAttemptFails += 1
@@ -161,7 +171,6 @@ class Listener(Endpoint):
                 request.acked = True
             return
         self.forget(request)
-        request.listener = None
         connection = Connection.__new__(Connection)
         connection.establish(context, request, seg)
         self.accept_queue.append(connection)
@@ -221,10 +230,8 @@ class Listener(Endpoint):
     def send_request_ack(self, request: Request, seg: Segment, now: int) -> None:
         """What we expect, to a peer that is out of step (RFC 9293 section 3.10.7.4, first check)."""
         ts_val = now // MILLISECOND + request.ts_offset & MASK if request.timestamps else -1
-        window = request.rcv_wnd >> max(request.rcv_wscale, 0)
-        self.context.send_ack(
-            seg, request.iss + 1 & MASK, request.irs + 1 & MASK, min(window, 0xFFFF), ts_val, request.ts_recent
-        )
+        window = request.rcv_wnd >> request.rcv_shift
+        self.context.send_ack(seg, request.iss + 1 & MASK, request.irs + 1 & MASK, window, ts_val, request.ts_recent)
 
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): requests are dropped, connections that nobody accepted are reset."""
@@ -242,9 +249,7 @@ class Listener(Endpoint):
 
 
 def in_window(seq: int, end: int, rcv_nxt: int, rcv_wnd: int) -> bool:
-    """Does [seq, end) touch the receive window (tcp_in_window())? An empty segment may also stand at its right edge."""
-    if seq == rcv_nxt:
-        return True
+    """Does [seq, end), which does not begin at RCV.NXT, touch the window (tcp_in_window())? If empty, also at its right edge."""
     start = seq - rcv_nxt & MASK
     stop = end - rcv_nxt & MASK
     if start < rcv_wnd:

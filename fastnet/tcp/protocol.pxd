@@ -2,17 +2,19 @@ cimport cython
 
 from fastnet._headers cimport Segment
 from fastnet._timer cimport TimerWheel
-from fastnet.tcp.context cimport Context, Endpoint
+from fastnet.tcp.context cimport Context, Endpoint, Timed
 
 
 @cython.final
 cdef class Tcp:
     cdef public Context context
 
-    @cython.locals(context=Context, number=cython.Py_ssize_t, endpoint=Endpoint)
-    cpdef segment_arrives(self, Segment seg, long long now)
+    @cython.locals(endpoints=list, i=cython.Py_ssize_t, seg=Segment, number=cython.Py_ssize_t, endpoint=Endpoint)
+    cpdef segments_arrive(self, list segments, Py_ssize_t count, long long now)
+    @cython.locals(context=Context, number=cython.Py_ssize_t)
+    cpdef Endpoint look_again(self, Segment seg)
     cpdef listen(self, str address, int port, long long backlog)
-    @cython.locals(timers=TimerWheel, endpoint=Endpoint)
+    @cython.locals(timers=TimerWheel, timed=Timed)
     cpdef fire_timers(self, long long now)
     @cython.locals(context=Context, outbox=list, endpoint=Endpoint)
     cpdef send_pending(self, long long now)

@@ -3,7 +3,7 @@
 import errno
 
 from fastnet._headers import Segment
-from fastnet.tcp.context import Context
+from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.listener import Listener
 
 
@@ -18,19 +18,30 @@ class Tcp:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def segment_arrives(self, seg: Segment, now: int) -> None:
-        """Hand a good segment to its endpoint. Look-up order: 4-tuple, (address, port), (any, port)."""
+    def segments_arrive(self, segments: list[Segment], count: int, now: int) -> None:
+        """Hand each good segment of a batch to its endpoint: of its 4-tuple, of (address, port), of (any, port)."""
+        endpoints = self.context.endpoints
+        for i in range(count):
+            seg = segments[i]
+            number = seg.number
+            endpoint = endpoints[number] if number >= 0 else None
+            if endpoint is None:
+                endpoint = self.look_again(seg)
+                if endpoint is None:
+                    continue
+            endpoint.segment_arrives(seg, now)
+
+    def look_again(self, seg: Segment) -> Endpoint | None:
+        """Nobody was there at the beginning of the batch, or somebody who has gone since; nobody at all is answered with a RST."""
         context = self.context
         number = context.demux.find(seg.flow)
         if number < 0:
             number = context.demux.find_listener(seg.flow)
-            if number < 0:
-                context.counters.TcpInNoListener += 1
-                context.send_reset(seg)
-                return
-        endpoint = context.endpoints[number]
-        if endpoint is not None:
-            endpoint.segment_arrives(seg, now)
+        if number >= 0:
+            return context.endpoints[number]
+        context.counters.TcpInNoListener += 1
+        context.send_reset(seg)
+        return None
 
     def listen(self, address: str, port: int, backlog: int) -> Listener:
         """Passive OPEN (RFC 9293 section 3.10.1).
@@ -50,10 +61,10 @@ class Tcp:
     def fire_timers(self, now: int) -> None:
         """Call every endpoint whose timer is due."""
         timers = self.context.timers
-        endpoint = timers.expire(now)
-        while endpoint is not None:
-            endpoint.timer_fires(now)
-            endpoint = timers.expire(now)
+        timed = timers.expire(now)
+        while timed is not None:
+            timed.timer_fires(now)
+            timed = timers.expire(now)
 
     def send_pending(self, now: int) -> None:
         """Let every endpoint that noted something to send, send it."""

@@ -2,14 +2,14 @@ cimport cython
 
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
-from fastnet.tcp.context cimport Context, Endpoint
+from fastnet.tcp.context cimport Context, Timed
 
 cdef int ACK, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
 cdef long long MASK, MILLISECOND
 
 
-cdef class Request(Endpoint):
+cdef class Request(Timed):
     cdef public FourTuple flow
     cdef public object listener
     cdef public unsigned int irs
@@ -18,17 +18,18 @@ cdef class Request(Endpoint):
     cdef public unsigned int ts_offset
     cdef public unsigned int rcv_wnd
     cdef public unsigned short mss
-    cdef public signed char snd_wscale
-    cdef public signed char rcv_wscale
+    cdef public unsigned char snd_shift
+    cdef public unsigned char rcv_shift
+    cdef public bint wscale
     cdef public bint sack
     cdef public bint timestamps
     cdef public bint acked
     cdef public short retries
     cdef public long long born
 
-    @cython.locals(drawn=cython.ulonglong)
+    @cython.locals(drawn=cython.ulonglong, mss=cython.int)
     cpdef open(
-        self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_wscale, long long now
+        self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now
     )
     cpdef send_synack(self, Context context, long long now)
     cpdef timer_fires(self, long long now)

@@ -14,7 +14,7 @@ from fastnet._headers import (
     SYN,
     Segment,
 )  # fmt: skip
-from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.context import Context, Timed
 from fastnet.tcp.numbers import MASK, MILLISECOND
 
 DEFAULT_SEND_MSS = 536
@@ -23,49 +23,50 @@ MIN_SEND_MSS = 48
 """A peer that names less gets this (Linux's TCP_MIN_SND_MSS): below it, headers would outweigh data without end."""
 
 
-class Request(Endpoint):
+class Request(Timed):
     """What the peer's SYN said and what our SYN-ACK answered.
 
     :ivar flow: its own copy of the 4-tuple
     :ivar irs: initial receive sequence number; ``iss``: initial send sequence number
     :ivar mss: largest segment that the peer takes, bytes of data and options
-    :ivar snd_wscale: the peer's window shift; ``rcv_wscale``: ours; -1 each where the option was not agreed
+    :ivar wscale: True when window scaling was agreed; ``snd_shift``: the peer's shift; ``rcv_shift``: ours; 0 each without
     :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were
     :ivar ts_recent: the peer's latest timestamp; ``ts_offset``: added to our millisecond clock (RFC 7323 section 7.1)
-    :ivar rcv_wnd: the window that the SYN-ACK offers, bytes
+    :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
     :ivar retries: SYN-ACKs sent again because none was answered; a request without is young
     :ivar acked: True after a final ACK that found the accept queue full
     :ivar born: when the SYN came, ns
     """
 
     __slots__ = (
-        "acked", "born", "flow", "irs", "iss", "listener", "mss", "rcv_wnd", "rcv_wscale", "retries", "sack", "snd_wscale",
-        "timestamps", "ts_offset", "ts_recent",
+        "acked", "born", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "sack", "snd_shift",
+        "timestamps", "ts_offset", "ts_recent", "wscale",
     )  # fmt: skip
 
     def open(
-        self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_wscale: int, now: int
+        self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int
     ) -> None:
         """Fill a new request (made by ``__new__``, which compiled code calls without an argument tuple) from a SYN.
 
         :param options: those of the SYN's options (bits) that the listener's settings allow
         """
-        self.id = -1
         self.timer = -1
-        self.notified = False
-        self.owner = None
         self.listener = listener
         self.flow = seg.flow.copy()
         self.irs = seg.seq
         self.mss = DEFAULT_SEND_MSS
         if options & OPTION_MSS:
-            self.mss = max(seg.mss, MIN_SEND_MSS)
+            mss = seg.mss
+            self.mss = mss if mss >= MIN_SEND_MSS else MIN_SEND_MSS
         self.sack = options & OPTION_SACK_PERMITTED != 0
-        self.snd_wscale = -1
-        self.rcv_wscale = -1
         if options & OPTION_WSCALE:
-            self.snd_wscale = seg.wscale
-            self.rcv_wscale = rcv_wscale
+            self.wscale = True
+            self.snd_shift = seg.wscale
+            self.rcv_shift = rcv_shift
+        else:
+            self.wscale = False
+            self.snd_shift = 0
+            self.rcv_shift = 0
         self.timestamps = options & OPTION_TIMESTAMPS != 0
         self.ts_recent = seg.ts_val
         drawn = context.isn.draw(self.flow, now)
@@ -79,7 +80,7 @@ class Request(Endpoint):
     def send_synack(self, context: Context, now: int) -> None:
         """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK> with the options agreed; the window of a SYN is never scaled (RFC 7323)."""
         context.writer.synack(
-            self.flow, self.iss, self.irs + 1 & MASK, SYN | ACK, min(self.rcv_wnd, 0xFFFF), context.mss, self.rcv_wscale,
+            self.flow, self.iss, self.irs + 1 & MASK, SYN | ACK, self.rcv_wnd, context.mss, self.rcv_shift if self.wscale else -1,
             self.sack, self.timestamps, now // MILLISECOND + self.ts_offset & MASK, self.ts_recent,
         )  # fmt: skip
 

@@ -65,13 +65,13 @@ TRANSITIONS |= {
     for event in (Event.RCV_RST, Event.ABORT, Event.TIMEOUT)
 }  # fmt: skip
 
-# The same table for look-up by number: row state, column event; 0 where there is no transition.
-_EVENTS = len(Event)
-_TABLE = bytes(
+EVENTS = len(Event)
+TABLE = bytes(
     int(TRANSITIONS[State(state), event]) if state and (State(state), event) in TRANSITIONS else 0
     for state in range(len(State) + 1)
     for event in Event
 )
+"""The same table for look-up by number: row state, column event; 0 where there is no transition."""
 
 
 def next_state(state: int, event: int) -> int:
@@ -79,7 +79,7 @@ def next_state(state: int, event: int) -> int:
 
     :raises RuntimeError: the table has no such transition: a defect of the caller, never something a peer can cause
     """
-    after = _TABLE[state * _EVENTS + event]
+    after = TABLE[state * EVENTS + event]
     if after == 0:
         raise RuntimeError(f"no transition from {State(state).name} on {Event(event).name}")
     return after

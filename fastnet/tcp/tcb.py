@@ -83,7 +83,7 @@ class Tcb(Endpoint):
             if gain >= min(self.context.mss, self.receiver.limit // 2):
                 self.rcv_adv = self.rcv_adv + gain & MASK
         window = self.rcv_adv - self.rcv_nxt & MASK
-        return min(window >> max(self.handshake.rcv_wscale, 0), 0xFFFF)
+        return min(window >> self.handshake.rcv_shift, 0xFFFF)
 
     def send_mss(self) -> int:
         """Data bytes of a full segment: the peer's MSS or the device's, options off (RFC 9293 MUST-16, RFC 6691)."""

@@ -110,6 +110,7 @@ def test_flat_memory_and_no_decay() -> None:
         for i in range(1000, 20_000):
             largest = max(largest, demux.insert(flows[i]))
             assert demux.remove(flows[i]) >= 0
+            demux.settle()
         assert demux.find(flows[turn]) >= 0
     assert (demux.memory, demux.capacity, largest) == (memory, capacity, 1000)
 
