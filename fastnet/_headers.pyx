@@ -16,7 +16,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from fastnet._buffer cimport ByteRing
-from fastnet._bytes cimport load16, load32, store16_raw, store32, swap16, swap32
+from fastnet._bytes cimport load16, load32, store16_raw, store32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
@@ -433,10 +433,11 @@ cdef class SegmentWriter:
         """
         cdef uint8_t *packet = self.reserve()
         cdef uint32_t header = TCP_HEADER
+        cdef uint64_t options = 0
         if timestamps:
-            _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
+            options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
-        _finish(self, packet, flow, seq, ack, flags, window, header, 0)
+        _finish(self, packet, flow, seq, ack, flags, window, header, options, 0)
         return 0
 
     cpdef int synack(
@@ -449,23 +450,27 @@ cdef class SegmentWriter:
         """
         cdef uint8_t *packet = self.reserve()
         cdef uint8_t *option = packet + IPV4_HEADER + TCP_HEADER
-        store32(option, 0x02040000U | <uint32_t>(mss & 0xffff))
+        cdef uint32_t word = 0x02040000U | <uint32_t>(mss & 0xffff)
+        cdef uint64_t options = word
+        store32(option, word)
         option += 4
         if timestamps:
-            if sack_permitted:
-                store32(option, 0x0402080aU)
-            else:
-                store32(option, 0x0101080aU)
+            word = 0x0402080aU if sack_permitted else 0x0101080aU
+            store32(option, word)
             store32(option + 4, ts_val)
             store32(option + 8, ts_ecr)
+            options += <uint64_t>word + ts_val + ts_ecr
             option += 12
         elif sack_permitted:
             store32(option, 0x01010402U)
+            options += 0x01010402U
             option += 4
         if wscale >= 0:
-            store32(option, 0x01030300U | <uint32_t>(wscale & 0xff))
+            word = 0x01030300U | <uint32_t>(wscale & 0xff)
+            store32(option, word)
+            options += word
             option += 4
-        _finish(self, packet, flow, seq, ack, flags, window, <uint32_t>(option - packet) - IPV4_HEADER, 0)
+        _finish(self, packet, flow, seq, ack, flags, window, <uint32_t>(option - packet) - IPV4_HEADER, options, 0)
         return 0
 
     cpdef int data(
@@ -479,15 +484,16 @@ cdef class SegmentWriter:
         """
         cdef uint8_t *packet = self.reserve()
         cdef uint32_t header = TCP_HEADER
+        cdef uint64_t options = 0
         if timestamps:
-            _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
+            options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
         if size < 0 or offset < 0 or offset + size > source.length:
             raise ValueError(f"{size} bytes at {offset} of a queue of {source.length}")
         if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
             raise ValueError(f"{size} bytes of data do not fit a packet")
         source.load(offset, packet + IPV4_HEADER + header, size)
-        _finish(self, packet, flow, seq, ack, flags, window, header, <uint32_t>size)
+        _finish(self, packet, flow, seq, ack, flags, window, header, options, <uint32_t>size)
         return 0
 
     cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1:
@@ -519,10 +525,20 @@ cdef class SegmentWriter:
                 self.data(flow, <uint32_t>i, 1, 0x10, 502, True, <uint32_t>i, 2, source, 0, size)
 
 
-cdef inline void _put_timestamps(uint8_t *option, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
+cdef inline uint64_t _put_timestamps(uint8_t *option, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
     store32(option, 0x0101080aU)
     store32(option + 4, ts_val)
     store32(option + 8, ts_ecr)
+    return <uint64_t>0x0101080aU + ts_val + ts_ecr
+
+
+# Checksums of headers are summed from the numbers that go in, not from the memory just written: reading back what was stored in
+# other sizes a moment ago would stall on the store buffer, for longer than the sum takes.
+
+
+cdef inline uint16_t _complement(uint64_t total) noexcept nogil:
+    """The checksum, as a number, of a sum of 32-bit and 16-bit numbers."""
+    return <uint16_t>~checksum_fold(total)
 
 
 cdef inline void _put_ipv4(
@@ -532,29 +548,36 @@ cdef inline void _put_ipv4(
 
     Never fragmented, so the identification stays zero (RFC 6864 section 4.1).
     """
-    store32(packet, 0x45000000U | (<uint32_t>writer.tos << 16) | total)
+    cdef uint32_t first = 0x45000000U | (<uint32_t>writer.tos << 16) | total
+    cdef uint32_t third = (<uint32_t>writer.ttl << 24) | (<uint32_t>protocol << 16)
+    cdef uint32_t source = <uint32_t>flow.local_lo
+    cdef uint32_t target = <uint32_t>flow.remote_lo
+    third |= _complement(<uint64_t>first + 0x00004000U + third + source + target)
+    store32(packet, first)
     store32(packet + 4, 0x00004000U)
-    store32(packet + 8, (<uint32_t>writer.ttl << 24) | (<uint32_t>protocol << 16))
-    store32(packet + 12, <uint32_t>flow.local_lo)
-    store32(packet + 16, <uint32_t>flow.remote_lo)
-    store16_raw(packet + 10, ~checksum_fold(checksum_add(packet, IPV4_HEADER, 0)))
+    store32(packet + 8, third)
+    store32(packet + 12, source)
+    store32(packet + 16, target)
     writer.ring.length[writer.ring.count] = total
     writer.ring.count += 1
 
 
 cdef inline void _finish(
     SegmentWriter writer, uint8_t *packet, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-    uint32_t header, uint32_t size,
+    uint32_t header, uint64_t options, uint32_t size,
 ) noexcept:
-    """Fixed TCP header, checksum and IP header around options and data that are already in place."""
+    """Fixed TCP header, checksum and IP header around options (whose sum is given) and data that are already in place."""
     cdef uint8_t *tcp = packet + IPV4_HEADER
-    cdef uint64_t pseudo
-    store32(tcp, (<uint32_t>flow.local_port << 16) | flow.remote_port)
+    cdef uint32_t ports = (<uint32_t>flow.local_port << 16) | flow.remote_port
+    cdef uint32_t fourth = (header << 26) | (<uint32_t>(flags & 0xff) << 16) | (window & 0xffffU)
+    # The pseudo-header (RFC 9293 section 3.1), then the header.
+    cdef uint64_t total = <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo + PROTOCOL_TCP + header + size
+    total += <uint64_t>ports + seq + ack + fourth + options
+    if size:
+        total += swap16(checksum_fold(checksum_add(tcp + header, size, 0)))
+    store32(tcp, ports)
     store32(tcp + 4, seq)
     store32(tcp + 8, ack)
-    store32(tcp + 12, (header << 26) | (<uint32_t>(flags & 0xff) << 16) | (window & 0xffffU))
-    store32(tcp + 16, 0)
-    pseudo = <uint64_t>swap32(<uint32_t>flow.local_lo) + swap32(<uint32_t>flow.remote_lo)
-    pseudo += swap16(PROTOCOL_TCP) + <uint64_t>swap16(<uint16_t>(header + size))
-    store16_raw(tcp + 16, ~checksum_fold(checksum_add(tcp, header + size, pseudo)))
+    store32(tcp + 12, fourth)
+    store32(tcp + 16, <uint32_t>_complement(total) << 16)
     _put_ipv4(writer, packet, flow, PROTOCOL_TCP, IPV4_HEADER + header + size)
