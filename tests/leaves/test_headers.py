@@ -332,7 +332,9 @@ def test_control(seq: int, ack: int, flags: int, window: int, timestamps: bool, 
     assert (packet.src, packet.dst, packet.ttl, packet.tos, packet.flags) == ("198.18.0.2", "198.18.0.1", 33, 0xB8, "DF")
     assert (tcp.sport, tcp.dport, tcp.seq, tcp.ack, tcp.win) == (80, 40000, seq, ack, window)
     assert int(packet[TCP].flags) == flags
-    assert dict(packet[TCP].options).get("Timestamp") == ((ts_val, ts_ecr) if timestamps else None)
+    options = dict(packet[TCP].options)
+    assert options.get("Timestamp") == ((ts_val, ts_ecr) if timestamps else None)
+    assert set(options) <= {"NOP", "Timestamp"}, "RFC 9293 MUST-65: no MSS outside a SYN"
 
 
 @given(st.integers(0, 65535), st.integers(-1, 14), st.booleans(), st.booleans(), WORDS, WORDS)

@@ -1,0 +1,134 @@
+"""Writes the pages of docs/ that follow from the code: ``make docs``; with ``--check``, says which of them are out of date.
+
+    docs/states.md     the state machine, from fastnet.tcp.states.TRANSITIONS
+    docs/settings.md   every setting, from fastnet.config
+    docs/counters.md   every counter, from fastnet.counters
+    docs/rfc9293.md    every requirement of RFC 9293 and the test that proves it, from docs/rfc9293.tsv
+"""
+
+import ast
+import csv
+import sys
+from collections import Counter
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+
+from fastnet import config, counters
+from fastnet.tcp.states import TRANSITIONS, Event, State
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PACKAGE = ROOT / "fastnet"
+NOTE = "<!-- Written by docs/generate.py; change the code and run `make docs`. -->\n\n"
+
+EVENTS = {
+    Event.PASSIVE_OPEN: "passive OPEN",
+    Event.RCV_SYN: "SYN",
+    Event.RCV_ACK_OF_SYN: "ACK of our SYN",
+    Event.CLOSE: "CLOSE / FIN",
+    Event.RCV_FIN: "FIN / ACK",
+    Event.RCV_ACK_OF_FIN: "ACK of our FIN",
+    Event.RCV_RST: "RST",
+    Event.ABORT: "ABORT / RST",
+    Event.TIMEOUT: "timeout",
+}
+
+
+def described(path: Path, name: str) -> dict[str, str]:
+    """Attribute -> the string under it, of a class in a source file."""
+    (body,) = [node.body for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef) and node.name == name]
+    found = {}
+    for node, after in pairwise(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(after, ast.Expr):
+            found[node.target.id] = ast.literal_eval(after.value)
+    return found
+
+
+def states() -> str:
+    """The diagram, and the table behind it."""
+    lines = ["# The state machine", "", "RFC 9293 figure 5, as the code has it: one table, `fastnet.tcp.states.TRANSITIONS`.", ""]
+    lines += ["```mermaid", "stateDiagram-v2", "    [*] --> CLOSED"]
+    ends = (Event.RCV_RST, Event.ABORT, Event.TIMEOUT)
+    drawn = {key: after for key, after in TRANSITIONS.items() if key[1] not in ends or key[0] in (State.SYN_RECEIVED, State.TIME_WAIT)}
+    lines += [f"    {before.name} --> {after.name}: {EVENTS[event]}" for (before, event), after in drawn.items()]
+    lines += ["```", ""]
+    lines.append("Not drawn: RST, ABORT and timeout, which lead from every other synchronized state to CLOSED.")
+    lines += ["", "| state | " + " | ".join(EVENTS[event] for event in Event) + " |", "|---" * (len(Event) + 1) + "|"]
+    for state in State:
+        cells = [TRANSITIONS[state, event].name if (state, event) in TRANSITIONS else "" for event in Event]
+        if any(cells):
+            lines.append(f"| {state.name} | " + " | ".join(cells) + " |")
+    lines += ["", "SYN-SENT has no row yet: it comes with the active open."]
+    return "\n".join(lines)
+
+
+def settings() -> str:
+    """Every setting with its default, bounds and meaning."""
+    words = described(PACKAGE / "config.py", "Settings")
+    lines = ["# Settings", "", "By their Linux names: `Stack(device, settings={...})`, `fastnet serve --set NAME=VALUE`. Names that"]
+    lines += ["begin with `fastnet_` are not Linux's.", "", "| setting | default | from | to | |", "|---|---|---|---|---|"]
+    for field in fields(config.Settings):
+        low, high = config.BOUNDS[field.name]
+        default = field.default
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        lines.append(f"| `{field.name}` | {shown} | {low} | {high} | {words[field.name]} |")
+    return "\n".join(lines)
+
+
+def counted() -> str:
+    """Every counter."""
+    words = described(PACKAGE / "counters.py", "Counters")
+    lines = ["# Counters", "", "`stack.counters`, under Linux's names where Linux has one: `nstat -a` shows the kernel's. Every packet"]
+    lines += ["that is dropped is counted under one of them.", "", "| counter | | Linux's |", "|---|---|---|"]
+    lines += [f"| `{name}` | {words[name]} | {'no' if name in counters.OWN else 'yes'} |" for name in counters.NAMES]
+    return "\n".join(lines)
+
+
+def rfc9293() -> str:
+    """Label -> test. A test that is named must exist."""
+    with (HERE / "rfc9293.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    sources: dict[str, str] = {}
+    kinds: Counter[str] = Counter()
+    lines = ["| label | level | section | subject | proof |", "|---|---|---|---|---|"]
+    for row in rows:
+        proof = row["proof"]
+        if "::" in proof:
+            path, _, name = proof.partition("::")
+            if path not in sources:
+                sources[path] = (ROOT / path).read_text()
+            if f"def {name}(" not in sources[path]:
+                raise SystemExit(f"docs/rfc9293.tsv: {row['label']} names {proof}, which does not exist")
+            kinds["proved"] += 1
+            proof = f"`{path.removeprefix('tests/')}` {name}"
+        else:
+            kind = proof.partition(":")[0]
+            if kind not in ("not there yet", "out of scope"):
+                raise SystemExit(f"docs/rfc9293.tsv: {row['label']} has neither a test nor a reason: {proof}")
+            kinds[kind] += 1
+        lines.append(f"| {row['label']} | {row['level']} | {row['section']} | {row['subject']} | {proof} |")
+    summary = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return "\n".join(["# RFC 9293, requirement by requirement", "", f"Of {len(rows)} labels: {summary}.", "", *lines])
+
+
+PAGES = {"states.md": states, "settings.md": settings, "counters.md": counted, "rfc9293.md": rfc9293}
+
+
+def main() -> None:
+    """Write, or check."""
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, write in PAGES.items():
+        text = NOTE + write() + "\n"
+        page = HERE / name
+        if not page.exists() or page.read_text() != text:
+            stale.append(name)
+            if not check:
+                page.write_text(text)
+    if check and stale:
+        raise SystemExit(f"out of date: {', '.join('docs/' + name for name in stale)}; run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
