@@ -3,20 +3,18 @@ from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from fastnet._flow cimport FourTuple
 
 
-cdef struct Entry:
+cdef struct Key:
     uint64_t local_hi
     uint64_t local_lo
     uint64_t remote_hi
     uint64_t remote_lo
-    uint64_t hash
-    uint16_t local_port
-    uint16_t remote_port
-    int32_t next
 
 
 cdef struct Slot:
-    # The lower half of the hash (its lowest bits are the slot's home), and the entry's number plus one: zero is an empty slot.
-    uint32_t tag
+    # IPv4: both addresses, and both ports: the whole 4-tuple. IPv6: the hash, and both ports; the addresses are in a Key.
+    uint64_t name
+    uint32_t ports
+    # The number plus one, with IS_V6 for IPv6; zero is an empty slot.
     uint32_t entry
 
 
@@ -26,8 +24,9 @@ cdef class Demux:
     cdef Slot *old
     cdef uint64_t old_mask
     cdef uint64_t migrated
-    cdef Entry **chunks
-    cdef Py_ssize_t chunk_count
+    cdef Key **chunks
+    cdef int32_t *links
+    cdef Py_ssize_t allocated
     cdef int32_t free
     cdef int32_t limbo
     cdef int32_t limbo_tail
@@ -35,14 +34,15 @@ cdef class Demux:
     cdef Py_ssize_t count
     cdef int32_t *ports
 
-    cdef Entry *_entry(self, uint32_t number) noexcept nogil
-    cdef bint _matches(self, uint32_t number, FourTuple flow) noexcept nogil
+    cdef Key *_key(self, uint32_t number) noexcept nogil
+    cdef Key *_make_key(self, uint32_t number) except NULL
+    cdef uint64_t _hash_of(self, Slot *slot) noexcept nogil
     cdef Py_ssize_t _probe(self, Slot *slots, uint64_t mask, FourTuple flow) noexcept nogil
-    cdef void _put(self, uint32_t tag, uint32_t entry) noexcept nogil
+    cdef void _put(self, uint64_t hash, Slot slot) noexcept nogil
     cdef void _delete(self, uint64_t at) noexcept nogil
     cdef void _migrate(self, int steps) noexcept nogil
     cdef int _grow(self) except -1
-    cdef int32_t _take_entry(self) except -1
+    cdef int32_t _take_number(self) except -1
     cdef Py_ssize_t _find(self, FourTuple flow) noexcept nogil
     cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil
     cdef void _let_go(self, int32_t number) noexcept nogil

@@ -1,8 +1,9 @@
 """Demultiplexing: from a 4-tuple to the small number under which its connection is kept.
 
-Open addressing with linear probing over 8-byte slots; keys lie in chunks that never move. Deletion shifts the rest of its run back,
-so there are no tombstones and no decay. The table doubles without a pause: the old slots stay readable while each insertion moves
-a few of them. The hash is the 4-tuple's keyed one (``_flow``), so that nobody outside can make a run long.
+Open addressing with linear probing. A slot has 16 bytes and holds the whole of an IPv4 4-tuple, so that a look-up among millions is one
+miss of the cache; IPv6 addresses lie beside, in chunks that never move, and the slot has the hash. Deletion shifts the rest of its run
+back, so there are no tombstones and no decay. The table doubles without a pause: the old slots stay readable while each insertion
+moves a few of them. The hash is the 4-tuple's keyed one (``_flow``), so that nobody outside can make a run long.
 
 Listeners have a table of their own, by port: look-up there takes no hash.
 """
@@ -11,8 +12,9 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memset
 
-from fastnet._flow cimport V4_PREFIX, FourTuple
+from fastnet._flow cimport V4_PREFIX, FourTuple, flow_hash_v4, is_v4
 
 cdef extern from *:
     """
@@ -29,8 +31,31 @@ cdef enum:
     STEPS = 8
     PORTS = 65536
 
+cdef uint32_t IS_V6 = 0x80000000U
 # In an old slot: its entry is gone. The old table is never inserted into, so this costs nothing.
 cdef uint32_t GONE = 0xffffffffU
+
+
+cdef inline uint64_t _name(FourTuple flow) noexcept nogil:
+    if is_v4(flow.remote_hi, flow.remote_lo) and is_v4(flow.local_hi, flow.local_lo):
+        return (flow.local_lo << 32) | (flow.remote_lo & 0xffffffffU)
+    return flow.hash
+
+
+cdef inline uint32_t _ports(FourTuple flow) noexcept nogil:
+    return (<uint32_t>flow.local_port << 16) | flow.remote_port
+
+
+cdef inline uint32_t _family(FourTuple flow) noexcept nogil:
+    """IS_V6, or 0 for IPv4."""
+    return 0 if is_v4(flow.remote_hi, flow.remote_lo) and is_v4(flow.local_hi, flow.local_lo) else IS_V6
+
+
+cdef inline bint _same(Key *key, FourTuple flow) noexcept nogil:
+    return (
+        key.remote_lo == flow.remote_lo and key.local_lo == flow.local_lo
+        and key.remote_hi == flow.remote_hi and key.local_hi == flow.local_hi
+    )
 
 
 @cython.final
@@ -45,7 +70,8 @@ cdef class Demux:
 
     def __cinit__(self):
         self.chunks = NULL
-        self.chunk_count = 0
+        self.links = NULL
+        self.allocated = 0
         self.free = NONE
         self.limbo = NONE
         self.limbo_tail = NONE
@@ -61,9 +87,10 @@ cdef class Demux:
 
     def __dealloc__(self):
         cdef Py_ssize_t i
-        for i in range(self.chunk_count):
+        for i in range(self.allocated >> CHUNK_BITS):
             free(self.chunks[i])
         free(self.chunks)
+        free(self.links)
         free(self.slots)
         free(self.old)
         free(self.ports)
@@ -82,49 +109,65 @@ cdef class Demux:
     @property
     def memory(self) -> int:
         """Bytes allocated."""
+        cdef Py_ssize_t i
         cdef size_t total = (self.mask + 1) * sizeof(Slot) + PORTS * sizeof(int32_t)
         if self.old != NULL:
             total += (self.old_mask + 1) * sizeof(Slot)
-        return total + self.chunk_count * CHUNK * sizeof(Entry)
+        total += self.allocated * sizeof(int32_t) + (self.allocated >> CHUNK_BITS) * sizeof(Key *)
+        for i in range(self.allocated >> CHUNK_BITS):
+            if self.chunks[i] != NULL:
+                total += CHUNK * sizeof(Key)
+        return total
 
-    cdef Entry *_entry(self, uint32_t number) noexcept nogil:
+    cdef Key *_key(self, uint32_t number) noexcept nogil:
         return &self.chunks[number >> CHUNK_BITS][number & (CHUNK - 1)]
 
-    cdef bint _matches(self, uint32_t number, FourTuple flow) noexcept nogil:
-        cdef Entry *entry = self._entry(number)
-        return (
-            entry.hash == flow.hash
-            and entry.remote_lo == flow.remote_lo and entry.remote_port == flow.remote_port
-            and entry.local_lo == flow.local_lo and entry.local_port == flow.local_port
-            and entry.remote_hi == flow.remote_hi and entry.local_hi == flow.local_hi
+    cdef Key *_make_key(self, uint32_t number) except NULL:
+        """The place of a number's addresses; most numbers never need one."""
+        cdef Py_ssize_t chunk = number >> CHUNK_BITS
+        if self.chunks[chunk] == NULL:
+            self.chunks[chunk] = <Key *>malloc(CHUNK * sizeof(Key))
+            if self.chunks[chunk] == NULL:
+                raise MemoryError(f"no memory for {CHUNK} keys")
+        return self._key(number)
+
+    cdef uint64_t _hash_of(self, Slot *slot) noexcept nogil:
+        if slot.entry & IS_V6:
+            return slot.name
+        return flow_hash_v4(
+            <uint32_t>(slot.name >> 32), <uint32_t>slot.name, <uint16_t>(slot.ports >> 16), <uint16_t>slot.ports
         )
 
     cdef Py_ssize_t _probe(self, Slot *slots, uint64_t mask, FourTuple flow) noexcept nogil:
         """The slot of a 4-tuple, or NONE."""
-        cdef uint32_t tag = <uint32_t>flow.hash
+        cdef uint64_t name = _name(flow)
+        cdef uint32_t ports = _ports(flow)
+        cdef uint32_t family = _family(flow)
         cdef uint64_t at = flow.hash & mask
-        while slots[at].entry:
-            if slots[at].tag == tag and slots[at].entry != GONE and self._matches(slots[at].entry - 1, flow):
+        cdef Slot *slot = &slots[at]
+        while slot.entry:
+            if slot.name == name and slot.ports == ports and (slot.entry & IS_V6) == family and slot.entry != GONE \
+                    and (not family or _same(self._key((slot.entry & ~IS_V6) - 1), flow)):
                 return at
             at = (at + 1) & mask
+            slot = &slots[at]
         return NONE
 
     cdef Py_ssize_t _find(self, FourTuple flow) noexcept nogil:
         cdef Py_ssize_t at = self._probe(self.slots, self.mask, flow)
         if at >= 0:
-            return self.slots[at].entry - 1
+            return (self.slots[at].entry & ~IS_V6) - 1
         if self.old != NULL:
             at = self._probe(self.old, self.old_mask, flow)
             if at >= 0:
-                return self.old[at].entry - 1
+                return (self.old[at].entry & ~IS_V6) - 1
         return NONE
 
-    cdef void _put(self, uint32_t tag, uint32_t entry) noexcept nogil:
-        cdef uint64_t at = tag & self.mask
+    cdef void _put(self, uint64_t hash, Slot slot) noexcept nogil:
+        cdef uint64_t at = hash & self.mask
         while self.slots[at].entry:
             at = (at + 1) & self.mask
-        self.slots[at].tag = tag
-        self.slots[at].entry = entry
+        self.slots[at] = slot
 
     cdef void _delete(self, uint64_t at) noexcept nogil:
         """Empty a slot, and move back whatever was displaced past it."""
@@ -134,7 +177,7 @@ cdef class Demux:
             at = (at + 1) & self.mask
             if not self.slots[at].entry:
                 break
-            home = self.slots[at].tag & self.mask
+            home = self._hash_of(&self.slots[at]) & self.mask
             # It may move into the hole if the hole lies between its home and where it is.
             if ((at - home) & self.mask) >= ((at - hole) & self.mask):
                 self.slots[hole] = self.slots[at]
@@ -147,7 +190,7 @@ cdef class Demux:
         while steps and self.old != NULL:
             slot = &self.old[self.migrated]
             if slot.entry and slot.entry != GONE:
-                self._put(slot.tag, slot.entry)
+                self._put(self._hash_of(slot), slot[0])
             if self.migrated == self.old_mask:
                 free(self.old)
                 self.old = NULL
@@ -168,34 +211,34 @@ cdef class Demux:
         self.mask = size - 1
         return 0
 
-    cdef int32_t _take_entry(self) except -1:
+    cdef int32_t _take_number(self) except -1:
         cdef int32_t number = self.free
-        cdef Entry **chunks
+        cdef int32_t *links
+        cdef Key **chunks
+        cdef Py_ssize_t size
         if number != NONE:
-            self.free = self._entry(number).next
+            self.free = self.links[number]
             return number
-        if self.used == self.chunk_count * CHUNK:
-            chunks = <Entry **>realloc(self.chunks, (self.chunk_count + 1) * sizeof(Entry *))
+        if self.used == self.allocated:
+            size = max(CHUNK, 2 * self.allocated)
+            links = <int32_t *>realloc(self.links, size * sizeof(int32_t))
+            if links == NULL:
+                raise MemoryError(f"no memory for {size} numbers")
+            self.links = links
+            chunks = <Key **>realloc(self.chunks, (size >> CHUNK_BITS) * sizeof(Key *))
             if chunks == NULL:
-                raise MemoryError(f"no memory for {self.used + CHUNK} entries")
+                raise MemoryError(f"no memory for {size} numbers")
+            memset(&chunks[self.allocated >> CHUNK_BITS], 0, ((size - self.allocated) >> CHUNK_BITS) * sizeof(Key *))
             self.chunks = chunks
-            chunks[self.chunk_count] = <Entry *>malloc(CHUNK * sizeof(Entry))
-            if chunks[self.chunk_count] == NULL:
-                raise MemoryError(f"no memory for {self.used + CHUNK} entries")
-            self.chunk_count += 1
+            self.allocated = size
         self.used += 1
         return <int32_t>(self.used - 1)
 
     cdef void prefetch(self, const uint64_t *hashes, Py_ssize_t n) noexcept nogil:
         """Ask for the memory that the look-ups of a batch will touch, so that its cache misses overlap."""
         cdef Py_ssize_t i
-        cdef Slot *slot
         for i in range(n):
             _prefetch(&self.slots[hashes[i] & self.mask])
-        for i in range(n):
-            slot = &self.slots[hashes[i] & self.mask]
-            if slot.entry and slot.tag == <uint32_t>hashes[i]:
-                _prefetch(self._entry(slot.entry - 1))
 
     cpdef Py_ssize_t find(self, FourTuple flow) noexcept:
         """The number of a 4-tuple, or -1."""
@@ -208,21 +251,23 @@ cdef class Demux:
         :raises MemoryError: no memory; nothing has changed
         """
         cdef int32_t number
-        cdef Entry *entry
+        cdef Key *key
+        cdef Slot slot
         if self._find(flow) >= 0:
             raise ValueError(f"{flow} has a number already")
         if self.count * 8 >= <Py_ssize_t>(self.mask + 1) * 5:
             self._grow()
-        number = self._take_entry()
-        entry = self._entry(number)
-        entry.local_hi = flow.local_hi
-        entry.local_lo = flow.local_lo
-        entry.remote_hi = flow.remote_hi
-        entry.remote_lo = flow.remote_lo
-        entry.hash = flow.hash
-        entry.local_port = flow.local_port
-        entry.remote_port = flow.remote_port
-        self._put(<uint32_t>flow.hash, <uint32_t>number + 1)
+        number = self._take_number()
+        slot.name = _name(flow)
+        slot.ports = _ports(flow)
+        slot.entry = (<uint32_t>number + 1) | _family(flow)
+        if slot.entry & IS_V6:
+            key = self._make_key(number)
+            key.local_hi = flow.local_hi
+            key.local_lo = flow.local_lo
+            key.remote_hi = flow.remote_hi
+            key.remote_lo = flow.remote_lo
+        self._put(flow.hash, slot)
         self.count += 1
         if self.old != NULL:
             self._migrate(STEPS)
@@ -233,12 +278,12 @@ cdef class Demux:
         cdef Py_ssize_t number = NONE
         cdef Py_ssize_t at = self._probe(self.slots, self.mask, flow)
         if at >= 0:
-            number = self.slots[at].entry - 1
+            number = (self.slots[at].entry & ~IS_V6) - 1
             self._delete(at)
         if self.old != NULL:
             at = self._probe(self.old, self.old_mask, flow)
             if at >= 0:
-                number = self.old[at].entry - 1
+                number = (self.old[at].entry & ~IS_V6) - 1
                 self.old[at].entry = GONE
         if number >= 0:
             self._let_go(number)
@@ -246,7 +291,7 @@ cdef class Demux:
         return number
 
     cdef void _let_go(self, int32_t number) noexcept nogil:
-        self._entry(number).next = self.limbo
+        self.links[number] = self.limbo
         if self.limbo == NONE:
             self.limbo_tail = number
         self.limbo = number
@@ -254,7 +299,7 @@ cdef class Demux:
     cpdef void settle(self) noexcept:
         """A batch is over: numbers that were let go may be given again."""
         if self.limbo != NONE:
-            self._entry(self.limbo_tail).next = self.free
+            self.links[self.limbo_tail] = self.free
             self.free = self.limbo
             self.limbo = NONE
 
@@ -269,24 +314,23 @@ cdef class Demux:
         cdef int32_t number = self.ports[port] - 1
         cdef int32_t last = NONE
         cdef int32_t taken
-        cdef Entry *entry
+        cdef Key *key
         while number != NONE:
-            entry = self._entry(number)
-            if entry.local_hi == flow.local_hi and entry.local_lo == flow.local_lo:
+            key = self._key(number)
+            if key.local_hi == flow.local_hi and key.local_lo == flow.local_lo:
                 raise ValueError(f"{address} port {port} has a number already")
             last = number
-            number = entry.next
-        taken = self._take_entry()
-        entry = self._entry(taken)
-        entry.local_hi = flow.local_hi
-        entry.local_lo = flow.local_lo
-        entry.local_port = port
+            number = self.links[number]
+        taken = self._take_number()
+        key = self._make_key(taken)
+        key.local_hi = flow.local_hi
+        key.local_lo = flow.local_lo
         # Wildcards go to the end of a port's chain, so that the first match is the best.
         if wildcard and last != NONE:
-            entry.next = NONE
-            self._entry(last).next = taken
+            self.links[taken] = NONE
+            self.links[last] = taken
         else:
-            entry.next = self.ports[port] - 1
+            self.links[taken] = self.ports[port] - 1
             self.ports[port] = taken + 1
         return taken
 
@@ -298,18 +342,18 @@ cdef class Demux:
         cdef FourTuple flow = FourTuple(address, port, address, 0)
         cdef int32_t number = self.ports[port] - 1
         cdef int32_t previous = NONE
-        cdef Entry *entry
+        cdef Key *key
         while number != NONE:
-            entry = self._entry(number)
-            if entry.local_hi == flow.local_hi and entry.local_lo == flow.local_lo:
+            key = self._key(number)
+            if key.local_hi == flow.local_hi and key.local_lo == flow.local_lo:
                 if previous == NONE:
-                    self.ports[port] = entry.next + 1
+                    self.ports[port] = self.links[number] + 1
                 else:
-                    self._entry(previous).next = entry.next
+                    self.links[previous] = self.links[number]
                 self._let_go(number)
                 return number
             previous = number
-            number = entry.next
+            number = self.links[number]
         raise KeyError(f"{address} port {port}")
 
     cpdef Py_ssize_t find_listener(self, FourTuple flow) noexcept:
@@ -318,15 +362,14 @@ cdef class Demux:
 
     cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil:
         cdef int32_t number = self.ports[flow.local_port] - 1
-        cdef Entry *entry
+        cdef Key *key
         while number != NONE:
-            entry = self._entry(number)
-            if entry.local_lo == flow.local_lo and entry.local_hi == flow.local_hi:
+            key = self._key(number)
+            if key.local_lo == flow.local_lo and key.local_hi == flow.local_hi:
                 return number
-            if entry.local_hi == 0 and entry.local_lo == (0 if flow.local_hi else <uint64_t>V4_PREFIX << 32) \
-                    and (flow.local_hi != 0 or flow.local_lo >> 32 == V4_PREFIX):
+            if key.local_hi == 0 and key.local_lo == (<uint64_t>V4_PREFIX << 32 if is_v4(flow.local_hi, flow.local_lo) else 0):
                 return number
-            number = entry.next
+            number = self.links[number]
         return NONE
 
     def find_all(self, list flows, bint prefetch=True, Py_ssize_t times=1) -> int:

@@ -9,6 +9,9 @@ cdef enum:
 cdef uint64_t flow_key0
 cdef uint64_t flow_key1
 
+# The hash of an IPv4 4-tuple given as numbers.
+cdef uint64_t flow_hash_v4(uint32_t local, uint32_t remote, uint16_t local_port, uint16_t remote_port) noexcept nogil
+
 
 cdef inline bint is_v4(uint64_t hi, uint64_t lo) noexcept nogil:
     return hi == 0 and (lo >> 32) == V4_PREFIX

@@ -9,7 +9,7 @@ import os
 import socket
 
 cimport cython
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 
 def _draw_key() -> None:
@@ -19,6 +19,12 @@ def _draw_key() -> None:
 
 
 _draw_key()
+
+
+cdef uint64_t flow_hash_v4(uint32_t local, uint32_t remote, uint16_t local_port, uint16_t remote_port) noexcept nogil:
+    return flow_hash(
+        flow_key0, flow_key1, 0, (<uint64_t>V4_PREFIX << 32) | local, 0, (<uint64_t>V4_PREFIX << 32) | remote, local_port, remote_port
+    )
 
 
 cdef tuple _words(str address):

@@ -14,7 +14,12 @@ def flow_of(n: int) -> FourTuple:
     return FourTuple("198.18.0.2", 80, ".".join(str(b) for b in remote.to_bytes(4, "big")), 1024 + (n & 0xFFF))
 
 
-FLOWS = [flow_of(n) for n in range(3000)]
+def v6_flow_of(n: int) -> FourTuple:
+    return FourTuple("2001:2::2", 80, f"2001:2::{n >> 12:x}:1", 1024 + (n & 0xFFF))
+
+
+# Both families in one table: every other one is IPv6.
+FLOWS = [flow_of(n) if n % 2 else v6_flow_of(n) for n in range(3000)]
 ADDRESSES = ("0.0.0.0", "198.18.0.2", "198.18.0.3", "::", "2001:2::1")
 
 
