@@ -23,7 +23,6 @@ DIRECTIVES = {
     "boundscheck": DEBUG,
     "wraparound": DEBUG,
     "initializedcheck": DEBUG,
-    "nonecheck": DEBUG,
     "overflowcheck": False,
     "cdivision": True,
     "linetrace": DEBUG,
