@@ -33,6 +33,10 @@ class Session:
     def writable(self, now: int) -> None:
         """Everything that was written is with the stack; there may be room for more."""
 
+    def wants_more(self) -> bool:
+        """False while what was read before has to be dealt with first."""
+        return not self.pending
+
     def ended(self, now: int) -> None:
         """The peer will send no more; by default that is the end."""
         if not self.pending:
@@ -54,8 +58,8 @@ class Session:
         if self.pending and connection.writable():
             data, self.pending = self.pending, b""
             self.write(data)
-        # Read only while the peer reads: what waits to be sent is bounded by what one read can cause.
-        while not self.pending and connection.readable():
+        # Read only while the peer reads: what waits is bounded by what one read can cause.
+        while self.wants_more() and connection.readable():
             data = connection.receive(READ)
             self.server.bytes_received += len(data)
             self.received(data, now)

@@ -1,12 +1,13 @@
 """HTTP/1.1 for load tests: every request gets the same answer, at once or after a delay. Requests are parsed by httptools (llhttp)."""
 
+from collections import deque
 from http import HTTPStatus
 
 import httptools
 
 from fastnet.server.base import LoadServer, Session
 from fastnet.tcp.connection import Connection
-from fastnet.tcp.context import Endpoint
+from fastnet.tcp.context import Timed
 
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -44,9 +45,11 @@ class Http:
         if not 0 <= delay <= 3600:
             raise ValueError(f"a delay is 0 to 3600 seconds, not {delay}")
         self.delay = int(delay * 1e9)
-        self.answers = {
+        self.answers: dict[tuple[bool, bool] | None, bytes] = {
             (keep_alive, head): response(status, body, keep_alive, head) for keep_alive in (True, False) for head in (True, False)
         }
+        # To what is no request.
+        self.answers[None] = _BAD_REQUEST
         self.requests = 0
 
     def opened(self, connection: Connection, server: LoadServer, now: int) -> Session:
@@ -55,9 +58,13 @@ class Http:
 
 
 class _HttpSession(Session):
-    """Parses requests and answers them in their order (pipelined ones too)."""
+    """Parses requests and answers them in their order (pipelined ones too).
 
-    __slots__ = ("closing", "head", "keep_alive", "mode", "now", "parser", "waiting")
+    :ivar owed: answers that are due, by their key in ``Http.answers``: what is kept of a request
+    :ivar waiting: answers whose delay is not over
+    """
+
+    __slots__ = ("closing", "head", "keep_alive", "mode", "now", "owed", "parser", "waiting")
 
     def __init__(self, connection: Connection, server: LoadServer, mode: Http) -> None:
         super().__init__(connection, server)
@@ -67,7 +74,12 @@ class _HttpSession(Session):
         self.head = False
         self.closing = False
         self.now = 0
+        self.owed: deque[tuple[bool, bool] | None] = deque()
         self.waiting = 0
+
+    def wants_more(self) -> bool:
+        # What comes after the last request is read and forgotten: left unread, it would make the close a RST.
+        return self.closing or not (self.pending or self.owed or self.waiting)
 
     def received(self, data: bytes, now: int) -> None:
         if self.closing:
@@ -79,8 +91,8 @@ class _HttpSession(Session):
             self.closing = True
         except httptools.HttpParserError:
             self.closing = True
-            self.write(_BAD_REQUEST)
-        self.finish(now)
+            self.owed.append(None)
+        self.answer(now)
 
     def on_headers_complete(self) -> None:
         """httptools: the request's head is there."""
@@ -93,43 +105,42 @@ class _HttpSession(Session):
             return
         self.closing = not self.keep_alive
         self.mode.requests += 1
-        answer = self.mode.answers[self.keep_alive, self.head]
+        key = (self.keep_alive, self.head)
         if self.mode.delay:
             self.waiting += 1
-            _Later(self, answer, self.now + self.mode.delay)
+            _Later(self, key, self.now + self.mode.delay)
         else:
-            self.write(answer)
+            self.owed.append(key)
+
+    def answer(self, now: int) -> None:
+        """Write what is owed as far as the peer takes it; close after the last answer."""
+        while self.owed and not self.pending and self.connection.writable():
+            key = self.owed.popleft()
+            self.write(self.mode.answers[key])
+        if self.closing and not (self.owed or self.pending or self.waiting or self.connection.readable()):
+            self.connection.close(now)
 
     def writable(self, now: int) -> None:
-        self.finish(now)
+        self.answer(now)
 
     def ended(self, now: int) -> None:
         self.closing = True
-        self.finish(now)
-
-    def finish(self, now: int) -> None:
-        """Close once the last answer is with the stack."""
-        if self.closing and not self.pending and not self.waiting and not self.connection.readable():
-            self.connection.close(now)
+        self.answer(now)
 
 
-class _Later(Endpoint):
+class _Later(Timed):
     """An answer that waits for its time in the stack's timer wheel."""
 
-    __slots__ = ("answer", "session")
+    __slots__ = ("key", "session")
 
-    def __init__(self, session: _HttpSession, answer: bytes, deadline: int) -> None:
-        self.id = -1
-        self.notified = False
-        self.owner = None
+    def __init__(self, session: _HttpSession, key: tuple[bool, bool], deadline: int) -> None:
         self.session = session
-        self.answer = answer
+        self.key = key
         self.timer = session.server.stack.context.timers.add(self, deadline)
 
     def timer_fires(self, now: int) -> None:
         self.timer = -1
         session = self.session
         session.waiting -= 1
-        if session.connection.writable() or session.pending:
-            session.write(self.answer)
-            session.ready(now)
+        session.owed.append(self.key)
+        session.ready(now)

@@ -7,7 +7,7 @@ from fastnet.tcp.tcb cimport Tcb
 
 cdef int ACK, FIN, OPTION_TIMESTAMPS, PSH
 cdef long long MASK, HALF, MILLISECOND
-cdef int MAX_BACKOFF
+cdef int MAX_BACKOFF, MAX_RTT
 
 
 @cython.final
@@ -28,7 +28,7 @@ cdef class Sender:
     cpdef acknowledge(self, Tcb tcb, Segment seg, unsigned int acked, long long now)
     @cython.locals(
         mss=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong, usable=cython.longlong, size=cython.longlong,
-        flags=cython.int,
+        flags=cython.int, idle=cython.bint,
     )
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(in_flight=cython.longlong, data=cython.longlong, size=cython.longlong, flags=cython.int)

@@ -7,6 +7,8 @@ from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
 
 MAX_BACKOFF = 16
+MAX_RTT = 120_000
+"""Milliseconds: no measured round-trip time is longer than the longest timeout."""
 
 
 class Sender:
@@ -48,7 +50,8 @@ class Sender:
         if tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS:
             # RFC 7323 section 4: an echo of our clock needs no note of what was retransmitted (Karn's rule is kept).
             elapsed = now // MILLISECOND + tcb.handshake.ts_offset - seg.ts_ecr & MASK
-            if elapsed < HALF:
+            # An echo of what we never sent would be a round trip of days.
+            if elapsed <= MAX_RTT:
                 self.rtt.measure(elapsed * MILLISECOND)
         if tcb.snd_una == tcb.snd_nxt:
             self.deadline = 0
@@ -69,6 +72,7 @@ class Sender:
     def transmit(self, tcb: Tcb, now: int) -> None:
         """New segments as far as the peer's window goes (RFC 9293 section 3.8.6.2.1), then the FIN."""
         mss = tcb.send_mss()
+        idle = tcb.snd_nxt == tcb.snd_una
         while not self.fin_sent:
             in_flight = tcb.snd_nxt - tcb.snd_una & MASK
             unsent = self.buffer.length - in_flight
@@ -95,8 +99,10 @@ class Sender:
                     self.fin_sent = True
             tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, now)
             tcb.snd_nxt = tcb.snd_nxt + size + (flags & FIN) & MASK
-        if self.deadline == 0 and (tcb.snd_nxt != tcb.snd_una or self.buffer.length):
-            # In flight: retransmission. Nothing in flight but bytes to send: the window is shut, and this is the probe timer.
+        in_flight = tcb.snd_nxt - tcb.snd_una & MASK
+        if in_flight and (idle or self.deadline == 0) or self.deadline == 0 and self.buffer.length:
+            # The first of a flight starts the retransmission timer. With bytes to send and none on their way the window is shut, and
+            # the timer is the probe's.
             self.deadline = now + self.rtt.rto
             tcb.context.arm(tcb, self.deadline)
 

@@ -209,6 +209,17 @@ def test_serve_http_keeps_connections_and_answers_pipelined_requests() -> None:
     assert done.stdout == "4\n"
 
 
+def test_serve_http_bounds_what_pipelined_requests_can_make_it_keep() -> None:
+    """Thousands of requests in one write and a large body: answers wait for the peer, not in memory; each comes, in order."""
+    program = (
+        "import socket; s = socket.create_connection(('198.18.0.2', 8080), 5); "
+        "s.sendall(b'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' * 500 + b'GET / HTTP/1.0\\r\\n\\r\\n'); "
+        "print(sum(len(x) for x in iter(lambda: s.recv(1 << 20), b'')) // 100_000)"
+    )
+    done = fastnet("serve", "http", "--body-size", "100000", "--", sys.executable, "-c", program)
+    assert done.stdout.splitlines()[0] == "501", done
+
+
 def test_serve_http_refuses_what_is_no_request() -> None:
     program = (
         "import socket; s = socket.create_connection(('198.18.0.2', 8080), 5); s.sendall(b'\\x16\\x03\\x01 nonsense\\r\\n\\r\\n'); "
