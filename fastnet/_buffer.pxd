@@ -6,11 +6,14 @@ cdef class ByteRing:
     cdef Py_ssize_t size
     cdef Py_ssize_t start
     cdef readonly Py_ssize_t length
+    cdef Py_ssize_t reach
 
     cdef int _grow(self, Py_ssize_t wanted) except -1
     cdef void store(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) noexcept nogil
     cdef void load(self, Py_ssize_t offset, uint8_t *target, Py_ssize_t n) noexcept nogil
     cdef int write(self, const uint8_t *source, Py_ssize_t n) except -1
+    cdef int place(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) except -1
+    cpdef int commit(self, Py_ssize_t n) except -1
     cpdef int append(self, const uint8_t[::1] source) except -1
     cpdef bytes peek(self, Py_ssize_t offset, Py_ssize_t n)
     cpdef bytes take(self, Py_ssize_t n)

@@ -15,12 +15,14 @@ cdef enum:
 cdef class ByteRing:
     """Bytes in, bytes out, first in first out, in one circular block that doubles when full.
 
+    Bytes may also be placed ahead of the tail, with a gap before them; they belong to the queue once they are committed.
+
     :ivar length: bytes held
     """
 
     def __cinit__(self):
         self.data = NULL
-        self.size = self.start = self.length = 0
+        self.size = self.start = self.length = self.reach = 0
 
     def __dealloc__(self):
         free(self.data)
@@ -41,7 +43,7 @@ cdef class ByteRing:
         data = <uint8_t *>malloc(size)
         if data == NULL:
             raise MemoryError(f"no memory for a queue of {size} bytes")
-        self.load(0, data, self.length)
+        self.load(0, data, self.reach)
         free(self.data)
         self.data = data
         self.size = size
@@ -70,6 +72,25 @@ cdef class ByteRing:
         if self.length + n > self.size:
             self._grow(self.length + n)
         self.store(self.length, source, n)
+        self.length += n
+        self.reach = max(self.reach, self.length)
+        return 0
+
+    cdef int place(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) except -1:
+        """Put n bytes at an offset from the head, at the tail or ahead of it; what lies there already is overwritten."""
+        if offset + n > self.size:
+            self._grow(offset + n)
+        self.store(offset, source, n)
+        self.reach = max(self.reach, offset + n)
+        return 0
+
+    cpdef int commit(self, Py_ssize_t n) except -1:
+        """Take n placed bytes behind the tail into the queue.
+
+        :raises IndexError: so many were not placed
+        """
+        if n < 0 or self.length + n > self.reach:
+            raise IndexError(f"{n} bytes of {self.reach - self.length} placed")
         self.length += n
         return 0
 
@@ -114,5 +135,6 @@ cdef class ByteRing:
         if n < 0 or n > self.length:
             raise IndexError(f"{n} bytes of a queue of {self.length}")
         self.length -= n
-        self.start = (self.start + n) & (self.size - 1) if self.length else 0
+        self.reach -= n
+        self.start = (self.start + n) & (self.size - 1) if self.reach else 0
         return 0

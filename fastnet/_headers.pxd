@@ -33,6 +33,7 @@ cdef class Segment:
     cdef uint32_t sack[8]
 
     cpdef int deliver(self, ByteRing target, uint32_t skip, uint32_t size) except -1
+    cpdef int place(self, ByteRing target, Py_ssize_t offset, uint32_t size) except -1
     cdef void parse(self, uint8_t *packet, uint32_t n) noexcept nogil
     cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil
 

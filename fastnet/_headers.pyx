@@ -137,6 +137,16 @@ cdef class Segment:
         target.write(self.packet + self.header_length + skip, size)
         return 0
 
+    cpdef int place(self, ByteRing target, Py_ssize_t offset, uint32_t size) except -1:
+        """Put the first ``size`` bytes of the payload ahead of a queue's tail, at an offset from its head.
+
+        :raises ValueError: the payload is shorter, or the offset lies before the tail
+        """
+        if size > self.payload_length or offset < target.length:
+            raise ValueError(f"{size} bytes of a payload of {self.payload_length} at {offset} of a queue of {target.length}")
+        target.place(offset, self.packet + self.header_length, size)
+        return 0
+
     def sack_blocks(self) -> list:
         """The SACK blocks (RFC 2018) as (left, right) pairs, at most four."""
         return [(self.sack[2 * i], self.sack[2 * i + 1]) for i in range(self.sack_count)]

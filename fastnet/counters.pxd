@@ -38,6 +38,7 @@ cdef class Counters:
     cdef public long long TCPAbortOnClose
     cdef public long long TCPAbortOnTimeout
     cdef public long long TCPChallengeACK
+    cdef public long long TCPOFOQueue
     cdef public long long TCPOFODrop
     cdef public long long PAWSEstab
     cdef public long long TW

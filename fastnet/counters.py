@@ -85,8 +85,10 @@ class Counters:
     """Connections given up after tcp_retries2."""
     TCPChallengeACK: int
     """Challenge ACKs (RFC 5961)."""
+    TCPOFOQueue: int
+    """Segments that came out of order and were kept."""
     TCPOFODrop: int
-    """Segments that came out of order and were dropped."""
+    """Segments that came out of order and were dropped, because too many pieces were kept."""
     PAWSEstab: int
     """Segments refused for an old timestamp (RFC 7323)."""
     TW: int

@@ -34,8 +34,11 @@ cdef class Connection(Tcb):
     )
     cpdef bint ack_arrives(self, Segment seg, long long now) except -1
     cpdef fin_acknowledged(self, long long now)
-    @cython.locals(skip=cython.uint, size=cython.uint)
+    @cython.locals(window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint)
     cpdef text_arrives(self, Segment seg, unsigned int ahead, long long now)
+    @cython.locals(where=cython.uint)
+    cpdef fin_seen(self, Segment seg)
+    cpdef Receiver need_receiver(self)
     cpdef fin_arrives(self, long long now)
     @cython.locals(sender=Sender, room=cython.longlong)
     cpdef Py_ssize_t send(self, object data) except -1

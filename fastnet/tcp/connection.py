@@ -115,10 +115,16 @@ class Connection(Tcb):
             self.ts_recent = seg.ts_val
         if not self.ack_arrives(seg, now):
             return
-        # Seventh, the text; eighth, FIN.
+        # Seventh, the text; eighth, FIN: this segment's, or one that came before its data.
         if seg.payload_length:
             self.text_arrives(seg, ahead, now)
-        if flags & FIN and self.state != CLOSED and (seg.end - 1 & MASK) == self.rcv_nxt:
+        if self.state == CLOSED:
+            return
+        if flags & FIN and (seg.end - 1 & MASK) == self.rcv_nxt:
+            self.fin_arrives(now)
+        elif flags & FIN:
+            self.fin_seen(seg)
+        elif self.receiver is not None and self.receiver.fin == self.rcv_nxt and not self.fin_received:
             self.fin_arrives(now)
 
     def is_acceptable(self, seg: Segment, ahead: int) -> bool:
@@ -182,7 +188,7 @@ class Connection(Tcb):
             self.finish(RCV_ACK_OF_FIN)
 
     def text_arrives(self, seg: Segment, ahead: int, now: int) -> None:
-        """Bytes for the reader, in order; what does not fit or is out of order is dropped and will come again."""
+        """Bytes for the reader; those out of order wait for the gap to close, and what does not fit the window will come again."""
         if self.state != ESTABLISHED and self.state != FIN_WAIT_1 and self.state != FIN_WAIT_2:
             return
         self.acknowledge_soon()
@@ -191,21 +197,35 @@ class Connection(Tcb):
             self.context.counters.TCPAbortOnData += 1
             self.abort(now)
             return
-        skip = self.rcv_nxt - seg.seq & MASK if ahead else 0
-        if skip >= HALF:
-            self.context.counters.TCPOFODrop += 1
+        window = self.rcv_adv - self.rcv_nxt & MASK
+        receiver = self.need_receiver()
+        if ahead and ahead < HALF:
+            if receiver.keep(seg, self.rcv_nxt, min(seg.payload_length, window - ahead)):
+                self.context.counters.TCPOFOQueue += 1
+            else:
+                self.context.counters.TCPOFODrop += 1
             return
+        skip = self.rcv_nxt - seg.seq & MASK
         if skip >= seg.payload_length:
             return
-        size = min(seg.payload_length - skip, self.rcv_adv - self.rcv_nxt & MASK)
+        size = min(seg.payload_length - skip, window)
         if size == 0:
             self.context.counters.TCPZeroWindowDrop += 1
             return
-        if self.receiver is None:
-            self.receiver = Receiver(self.context.settings.tcp_rmem[1])
-        seg.deliver(self.receiver.buffer, skip, size)
+        seg.deliver(receiver.buffer, skip, size)
         self.rcv_nxt = self.rcv_nxt + size & MASK
+        if receiver.pieces:
+            self.rcv_nxt = receiver.close_gap(self.rcv_nxt)
         self.context.notify(self)
+
+    def fin_seen(self, seg: Segment) -> None:
+        """A FIN before its data: note where it is, to count once everything before it has come. Beyond the window it is not believed."""
+        where = seg.end - 1 & MASK
+        if self.fin_received or (where - self.rcv_nxt & MASK) > (self.rcv_adv - self.rcv_nxt & MASK):
+            return
+        if self.state in (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2):
+            self.need_receiver().fin = where
+            self.acknowledge_soon()
 
     def fin_arrives(self, now: int) -> None:
         """The peer will send no more; all that it sent before is with the reader."""
@@ -325,6 +345,12 @@ class Connection(Tcb):
             self.sender.transmit(self, now)
         if self.ack_due:
             self.put(self.snd_nxt, ACK, now)
+
+    def need_receiver(self) -> Receiver:
+        """The receiver, made at first use."""
+        if self.receiver is None:
+            self.receiver = Receiver(self.context.settings.tcp_rmem[1])
+        return self.receiver
 
     def need_sender(self) -> Sender:
         """The sender, made at first use."""

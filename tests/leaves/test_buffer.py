@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from scapy.layers.inet import IP, TCP
 
 from fastnet._buffer import ByteRing
+from fastnet._headers import Segment
 
 
 class Machine(RuleBasedStateMachine):
@@ -29,6 +31,20 @@ class Machine(RuleBasedStateMachine):
         taken = self.ring.take_into(target)
         assert bytes(target[:taken]) == bytes(self.model[:n]) and target[taken:] == bytes(n - taken)
         del self.model[:taken]
+
+    @rule(gap=st.integers(0, 6000), data=st.binary(min_size=1, max_size=3000))
+    def place_and_fill_the_gap(self, gap: int, data: bytes) -> None:
+        """Bytes placed ahead stay where they are through reading, growth and wrapping, and belong to the queue once committed."""
+        segment = Segment()
+        segment.read(packet := bytes(IP(src="198.18.0.1", dst="198.18.0.2") / TCP(sport=1, dport=2) / data))
+        segment.place(self.ring, len(self.ring) + gap, len(data))
+        assert len(packet) > len(data), "kept: the segment points into it"
+        n = len(self.model) // 2
+        self.ring.discard(n)
+        del self.model[:n]
+        self.ring.append(b"-" * gap)
+        self.ring.commit(len(data))
+        self.model += b"-" * gap + data
 
     @rule(share=st.floats(0, 1), n=st.integers(0, 10000))
     def peek(self, share: float, n: int) -> None:
@@ -67,4 +83,6 @@ def test_more_than_there_is() -> None:
         ring.discard(-1)
     with pytest.raises(IndexError):
         ring.peek(4, 1)
+    with pytest.raises(IndexError):
+        ring.commit(1)
     assert ring.peek(3, 1) == b"" and ring.take(99) == b"abc"

@@ -1,8 +1,11 @@
 """Data, windows, acknowledgments and every way to close (RFC 9293 sections 3.6, 3.8, 3.10)."""
 
 import errno
+import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scapy.layers.inet import TCP
 
 from fastnet.tcp.connection import Connection
@@ -157,16 +160,62 @@ def test_everything_lost_in_one_flight_comes_again() -> None:
     assert wire.wait(300) == []
 
 
-def test_out_of_order_data_is_acknowledged_at_once_and_comes_again() -> None:
-    """RFC 9293 MAY-13; what came too early is not kept."""
+def test_out_of_order_data_is_kept_and_acknowledged_at_once() -> None:
+    """RFC 9293 SHLD-31, MAY-13."""
     wire = Wire()
     peer, connection = connected(wire)
     assert [peer.relative(p) for p in peer.put("PA", 4, 1, b"def")] == [("A", 1, 1, b"")]
     assert connection.readable() == 0
-    peer.put("PA", 1, 1, b"abc")
-    peer.put("PA", 4, 1, b"def")
+    assert [peer.relative(p) for p in peer.put("PA", 1, 1, b"abc")] == [("A", 1, 7, b"")]
     assert connection.receive(10) == b"abcdef"
-    assert wire.counter("TCPOFODrop") == 1
+    assert wire.counter("TCPOFOQueue") == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_order_and_any_overlap_give_the_bytes_that_were_sent(data: st.DataObject) -> None:
+    """Pieces of a stream, cut anywhere, in any order, some again, read in between; the FIN with whichever piece ends last."""
+    stream = bytes(random.Random(data.draw(st.integers(0, 1000))).randbytes(data.draw(st.integers(1, 600))))
+    wire = Wire()
+    iss = data.draw(st.sampled_from([1000, 0xFFFFFFFF - 300]))
+    peer, connection = connected(wire, [("MSS", 1460)], iss=iss)
+    received = b""
+    pieces = data.draw(st.lists(st.tuples(st.integers(0, len(stream)), st.integers(0, len(stream))), max_size=12))
+    ends = [(min(a, b), max(a, b)) for a, b in pieces]
+    # Whatever was left out comes at last, as a retransmission would bring it.
+    for left, right in [*ends, (0, len(stream))]:
+        flags = "FPA" if right == len(stream) else "PA"
+        if left == right and flags == "PA":
+            continue
+        peer.put(flags, 1 + left, 1, stream[left:right])
+        if data.draw(st.booleans()):
+            received += connection.receive(data.draw(st.integers(0, 700)))
+        assert stream.startswith(received), "never a byte that was not sent, or at another place"
+    received += connection.receive(10_000)
+    assert received == stream
+    assert connection.state == State.CLOSE_WAIT and connection.fin_received
+    assert not connection.receiver.pieces
+
+
+def test_pieces_are_bounded() -> None:
+    """Every other byte, as an attacker sends them: so many pieces, and no more memory than the window."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    for i in range(300):
+        peer.put("A", 3 + 2 * i, 1, b"x")
+    assert len(connection.receiver.pieces) == 128
+    assert wire.counter("TCPOFODrop") == 300 - 128
+    peer.put("A", 65_000, 1, b"far away")
+    assert connection.receiver.buffer.allocated <= 2 * 131_072
+    peer.put("A", 1, 1, b"y" * 300)
+    assert connection.receive(1000)[:300] == b"y" * 300
+
+
+def test_out_of_order_beyond_the_window_is_cut_off() -> None:
+    wire = Wire(tcp_rmem=(4096, 8192, 8192))
+    peer, connection = connected(wire, [("MSS", 1460)])
+    peer.put("A", 4001, 1, b"z" * 1000)
+    assert connection.receiver.pieces == [((peer.iss + 4001) & 0xFFFFFFFF, (peer.iss + 4097) & 0xFFFFFFFF)]
 
 
 def test_overlapping_and_old_data() -> None:
@@ -359,12 +408,12 @@ def test_lost_fin_comes_again() -> None:
 
 
 def test_fin_before_its_data_waits() -> None:
-    """A FIN counts only when everything before it has come."""
+    """A FIN counts only when everything before it has come, and then at once."""
     wire = Wire()
     peer, connection = connected(wire)
-    peer.put("FA", 4, 1)
+    assert [peer.relative(p) for p in peer.put("FA", 4, 1)] == [("A", 1, 1, b"")]
     assert connection.state == State.ESTABLISHED
-    peer.put("FPA", 1, 1, b"abc")
+    assert [peer.relative(p) for p in peer.put("PA", 1, 1, b"abc")] == [("A", 1, 5, b"")]
     assert connection.state == State.CLOSE_WAIT and connection.receive(9) == b"abc"
 
 
