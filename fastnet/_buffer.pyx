@@ -7,8 +7,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 # The first allocation, bytes; doubled as needed. The bound is the caller's: tcp_wmem, tcp_rmem.
+# Beyond MAX_SIZE no sequence number could tell the bytes apart.
 cdef enum:
     FIRST_SIZE = 4096
+    MAX_SIZE = 0x40000000
 
 
 @cython.final
@@ -38,6 +40,8 @@ cdef class ByteRing:
     cdef int _grow(self, Py_ssize_t wanted) except -1:
         cdef Py_ssize_t size = self.size if self.size else FIRST_SIZE
         cdef uint8_t *data
+        if wanted > MAX_SIZE:
+            raise MemoryError(f"a queue of {wanted} bytes")
         while size < wanted:
             size *= 2
         data = <uint8_t *>malloc(size)
@@ -89,7 +93,7 @@ cdef class ByteRing:
 
         :raises IndexError: so many were not placed
         """
-        if n < 0 or self.length + n > self.reach:
+        if n < 0 or n > self.reach - self.length:
             raise IndexError(f"{n} bytes of {self.reach - self.length} placed")
         self.length += n
         return 0

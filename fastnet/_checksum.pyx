@@ -47,7 +47,7 @@ cdef inline uint16_t _swap(uint16_t value) noexcept nogil:
 cdef uint64_t _accumulate(const uint8_t[::1] buffer, Py_ssize_t offset, Py_ssize_t length, uint16_t initial) except? 0:
     if length < 0:
         length = buffer.shape[0] - offset
-    if offset < 0 or length < 0 or offset + length > buffer.shape[0]:
+    if offset < 0 or length < 0 or offset > buffer.shape[0] or length > buffer.shape[0] - offset:
         raise ValueError(f"{length} bytes at {offset} of a buffer of {buffer.shape[0]}")
     if length == 0:
         return _swap(initial)

@@ -31,6 +31,8 @@ cdef enum:
     PROTOCOL_TCP = 6
     # A segment of a peer that sends more than 14 counts as 14 (RFC 7323 section 2.3).
     MAX_WSCALE = 14
+    # The largest window that a header can say (RFC 7323 section 2.3).
+    MAX_WINDOW = 0x40000000
 
 # TCP flags as they stand in the header's 14th byte.
 cdef enum:
@@ -142,7 +144,7 @@ cdef class Segment:
 
         :raises ValueError: the payload is shorter, or the offset lies before the tail
         """
-        if size > self.payload_length or offset < target.length:
+        if size > self.payload_length or offset < target.length or offset > MAX_WINDOW + target.length:
             raise ValueError(f"{size} bytes of a payload of {self.payload_length} at {offset} of a queue of {target.length}")
         target.place(offset, self.packet + self.header_length, size)
         return 0
@@ -498,7 +500,7 @@ cdef class SegmentWriter:
         if timestamps:
             options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
-        if size < 0 or offset < 0 or offset + size > source.length:
+        if size < 0 or offset < 0 or size > source.length - offset:
             raise ValueError(f"{size} bytes at {offset} of a queue of {source.length}")
         if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
             raise ValueError(f"{size} bytes of data do not fit a packet")

@@ -83,6 +83,7 @@ def test_more_than_there_is() -> None:
         ring.discard(-1)
     with pytest.raises(IndexError):
         ring.peek(4, 1)
-    with pytest.raises(IndexError):
-        ring.commit(1)
+    for placed in (1, 2**63 - 1):
+        with pytest.raises(IndexError):
+            ring.commit(placed)
     assert ring.peek(3, 1) == b"" and ring.take(99) == b"abc"

@@ -80,7 +80,7 @@ def test_incremental_update_is_a_fresh_checksum(data: bytes, word: int, new: byt
     assert _checksum.verify(changed + updated.to_bytes(2, "big"))
 
 
-@pytest.mark.parametrize(("offset", "length"), [(-1, 2), (0, 11), (11, -1), (5, 6), (11, 0)])
+@pytest.mark.parametrize(("offset", "length"), [(-1, 2), (0, 11), (11, -1), (5, 6), (11, 0), (1, 2**63 - 1), (2**63 - 1, 1)])
 def test_outside_the_buffer(offset: int, length: int) -> None:
     with pytest.raises(ValueError, match="of a buffer of 10"):
         _checksum.checksum(bytes(10), offset, length)

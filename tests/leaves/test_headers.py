@@ -370,7 +370,7 @@ def test_data_that_is_not_there_or_does_not_fit() -> None:
     _, writer = writer_of(256)
     source = ByteRing()
     source.append(bytes(5000))
-    for offset, size in ((-1, 5), (0, -1), (4999, 2), (5001, 0), (0, 300), (0, 2**31)):
+    for offset, size in ((-1, 5), (0, -1), (4999, 2), (5001, 0), (0, 300), (0, 2**31), (1, 2**63 - 1)):
         with pytest.raises(ValueError, match="bytes"):
             writer.data(FLOW, 1, 2, 0, 0, False, 0, 0, source, offset, size)
     assert writer.ring.count == 0
@@ -413,3 +413,6 @@ def test_deliver() -> None:
         segment.deliver(queue, 8, 3)
     with pytest.raises(ValueError, match="payload of 10"):
         segment.deliver(queue, 0xFFFFFFFF, 2)
+    for offset, size in ((0, 11), (-1, 1), (2**63 - 1, 1), (2**30 + 1, 1)):
+        with pytest.raises(ValueError, match="of a queue of 0"):
+            segment.place(queue, offset, size)
