@@ -32,6 +32,9 @@ EVENTS = {
     Event.RCV_RST: "RST",
     Event.ABORT: "ABORT / RST",
     Event.TIMEOUT: "timeout",
+    Event.ACTIVE_OPEN: "active OPEN / SYN",
+    Event.RCV_SYN_ACK: "SYN+ACK / ACK",
+    Event.REFUSED: "RST or timeout of an active OPEN",
 }
 
 
@@ -59,7 +62,6 @@ def states() -> str:
         cells = [TRANSITIONS[state, event].name if (state, event) in TRANSITIONS else "" for event in Event]
         if any(cells):
             lines.append(f"| {state.name} | " + " | ".join(cells) + " |")
-    lines += ["", "SYN-SENT has no row yet: it comes with the active open."]
     return "\n".join(lines)
 
 
@@ -69,7 +71,7 @@ def settings() -> str:
     lines = ["# Settings", "", "By their Linux names: `Stack(device, settings={...})`, `fastnet serve --set NAME=VALUE`. Names that"]
     lines += ["begin with `fastnet_` are not Linux's.", "", "| setting | default | from | to | |", "|---|---|---|---|---|"]
     for field in fields(config.Settings):
-        low, high = config.BOUNDS[field.name]
+        low, high = config.BOUNDS.get(field.name, ("", ""))
         default = field.default
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default)
         lines.append(f"| `{field.name}` | {shown} | {low} | {high} | {words[field.name]} |")

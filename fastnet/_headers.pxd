@@ -30,11 +30,14 @@ cdef class Segment:
     cdef readonly uint8_t protocol
     cdef readonly uint8_t ttl
     cdef readonly uint8_t tos
+    cdef readonly bint quotes
     cdef uint32_t sack[8]
 
     cpdef int deliver(self, ByteRing target, uint32_t skip, uint32_t size) except -1
     cpdef int place(self, ByteRing target, Py_ssize_t offset, uint32_t size) except -1
+    cpdef uint32_t sack_edge(self, int i) noexcept
     cdef void parse(self, uint8_t *packet, uint32_t n) noexcept nogil
+    cdef void _parse_quoted(self, uint8_t *message, uint32_t n) noexcept nogil
     cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil
 
 
@@ -56,13 +59,17 @@ cdef class SegmentBatch:
 cdef class SegmentWriter:
     cdef readonly PacketRing ring
     cdef object flush
+    cdef uint8_t usual_ttl
     cdef public uint8_t ttl
     cdef public uint8_t tos
+
+    cpdef int dress(self, int ttl, int tos) except -1
+    cpdef int undress(self) except -1
 
     cdef uint8_t *reserve(self) except NULL
     cpdef int control(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        bint timestamps=*, uint32_t ts_val=*, uint32_t ts_ecr=*,
+        bint timestamps=*, uint32_t ts_val=*, uint32_t ts_ecr=*, list blocks=*, uint32_t urgent=*,
     ) except -1
     cpdef int synack(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
@@ -71,6 +78,6 @@ cdef class SegmentWriter:
     cpdef int data(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-        ByteRing source, Py_ssize_t offset, Py_ssize_t size,
+        ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=*, uint32_t urgent=*,
     ) except -1
     cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1

@@ -28,6 +28,10 @@ cdef enum:
     TCP_HEADER = 20
     ICMP_HEADER = 8
     PROTOCOL_ICMP = 1
+    _UNREACHABLE = 3
+    _SOURCE_QUENCH = 4
+    _TIME_EXCEEDED = 11
+    _PARAMETER_PROBLEM = 12
     PROTOCOL_TCP = 6
     # A segment of a peer that sends more than 14 counts as 14 (RFC 7323 section 2.3).
     MAX_WSCALE = 14
@@ -61,6 +65,8 @@ OPTION_WSCALE = _WSCALE
 OPTION_SACK_PERMITTED = _SACK_PERMITTED
 OPTION_TIMESTAMPS = _TIMESTAMPS
 OPTION_SACK = _SACK
+
+MAX_SACK_BLOCKS = 4
 
 # Why a packet was refused: an index into CAUSES, which are names of counters.
 cdef enum:
@@ -104,6 +110,7 @@ cdef class Segment:
     :ivar seq: SEG.SEQ; ``ack``: SEG.ACK; ``length``: SEG.LEN with SYN and FIN counted; ``end``: seq + length, modulo 2**32
     :ivar window: SEG.WND as it stands in the header, not scaled
     :ivar options: bits ``OPTION_*`` of the options that were present and well-formed
+    :ivar quotes: an ICMP error about a TCP segment of ours: ``flow`` and ``seq`` are that segment's
     :ivar mss, wscale, ts_val, ts_ecr, sack_count: their values, meaningful where the bit is set
     """
 
@@ -117,6 +124,16 @@ cdef class Segment:
         if self.cause or self.protocol != PROTOCOL_ICMP:
             return -1
         return self.packet[self.header_length]
+
+    @property
+    def icmp_code(self) -> int:
+        """The code of an ICMP message; meaningful where ``icmp_type`` is not -1."""
+        return 0 if self.icmp_type < 0 else self.packet[self.header_length + 1]
+
+    @property
+    def icmp_mtu(self) -> int:
+        """The next hop's MTU that a "fragmentation needed" names (RFC 1191), bytes; 0 where it names none."""
+        return 0 if self.icmp_type < 0 else load16(self.packet + self.header_length + 6)
 
     @property
     def is_parsed(self) -> bool:
@@ -148,6 +165,10 @@ cdef class Segment:
             raise ValueError(f"{size} bytes of a payload of {self.payload_length} at {offset} of a queue of {target.length}")
         target.place(offset, self.packet + self.header_length, size)
         return 0
+
+    cpdef uint32_t sack_edge(self, int i) noexcept:
+        """Edge i of the SACK blocks: left of the first, right of the first, left of the second, ...; 0 beyond the last."""
+        return self.sack[i] if 0 <= i < 2 * self.sack_count else 0
 
     def sack_blocks(self) -> list:
         """The SACK blocks (RFC 2018) as (left, right) pairs, at most four."""
@@ -225,8 +246,28 @@ cdef class Segment:
             self.flow.set(
                 0, (<uint64_t>V4_PREFIX << 32) | target, 0, (<uint64_t>V4_PREFIX << 32) | source, 0, 0
             )
+            self._parse_quoted(packet + ihl, total - ihl)
         else:
             self.cause = C_IP_PROTOCOL
+
+    cdef void _parse_quoted(self, uint8_t *message, uint32_t n) noexcept nogil:
+        """What an ICMP error quotes of a segment of ours (RFC 792, RFC 1122 section 3.2.2): the 4-tuple and the sequence number."""
+        cdef uint8_t *quoted = message + ICMP_HEADER
+        cdef uint32_t ihl
+        self.quotes = False
+        if message[0] not in (_UNREACHABLE, _SOURCE_QUENCH, _TIME_EXCEEDED, _PARAMETER_PROBLEM):
+            return
+        if n < ICMP_HEADER + IPV4_HEADER + 8 or quoted[0] >> 4 != 4 or quoted[9] != PROTOCOL_TCP:
+            return
+        ihl = (quoted[0] & 0x0f) * 4
+        if ihl < IPV4_HEADER or n < ICMP_HEADER + ihl + 8:
+            return
+        self.quotes = True
+        self.seq = load32(quoted + ihl + 4)
+        self.flow.set(
+            0, (<uint64_t>V4_PREFIX << 32) | load32(quoted + 12), 0, (<uint64_t>V4_PREFIX << 32) | load32(quoted + 16),
+            load16(quoted + ihl), load16(quoted + ihl + 2),
+        )
 
     cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil:
         cdef uint32_t header = (tcp[12] >> 4) * 4
@@ -417,15 +458,31 @@ cdef class SegmentWriter:
 
     :param ring: the transmit ring
     :param flush: called when the ring is full; it must empty it (hand it to the device)
+    :param ttl: the usual time to live
     :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
     """
 
-    def __init__(self, PacketRing ring not None, flush):
+    def __init__(self, PacketRing ring not None, flush, uint8_t ttl=64):
         # Any ring will do: its slots hold 128 bytes at least, and headers with all options 120.
         self.ring = ring
         self.flush = flush
-        self.ttl = 64
+        self.usual_ttl = ttl
+        self.ttl = ttl
         self.tos = 0
+
+    cpdef int dress(self, int ttl, int tos) except -1:
+        """Time to live and DS field of the next packets; 0 leaves the usual."""
+        if ttl:
+            self.ttl = <uint8_t>ttl
+        if tos:
+            self.tos = <uint8_t>tos
+        return 0
+
+    cpdef int undress(self) except -1:
+        """The usual time to live and DS field again."""
+        self.ttl = self.usual_ttl
+        self.tos = 0
+        return 0
 
     cdef uint8_t *reserve(self) except NULL:
         """The next free slot's packet; the caller fills it and finishes with ``_finish``."""
@@ -437,11 +494,13 @@ cdef class SegmentWriter:
 
     cpdef int control(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        bint timestamps=False, uint32_t ts_val=0, uint32_t ts_ecr=0,
+        bint timestamps=False, uint32_t ts_val=0, uint32_t ts_ecr=0, list blocks=None, uint32_t urgent=0,
     ) except -1:
         """A segment without data: ACK, FIN or RST.
 
         :param flags: bits of the flags byte; ``window``: already scaled, 16 bits
+        :param blocks: SACK blocks (RFC 2018), (left, right) pairs; at most ``MAX_SACK_BLOCKS``, of which 3 fit beside timestamps
+        :param urgent: the urgent pointer's field
         """
         cdef uint8_t *packet = self.reserve()
         cdef uint32_t header = TCP_HEADER
@@ -449,7 +508,9 @@ cdef class SegmentWriter:
         if timestamps:
             options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
-        _finish(self, packet, flow, seq, ack, flags, window, header, options, 0)
+        if blocks is not None:
+            header += _put_blocks(packet + IPV4_HEADER + header, blocks, 3 if timestamps else 4, &options)
+        _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, 0)
         return 0
 
     cpdef int synack(
@@ -482,15 +543,15 @@ cdef class SegmentWriter:
             store32(option, word)
             options += word
             option += 4
-        _finish(self, packet, flow, seq, ack, flags, window, <uint32_t>(option - packet) - IPV4_HEADER, options, 0)
+        _finish(self, packet, flow, seq, ack, flags, window, 0, <uint32_t>(option - packet) - IPV4_HEADER, options, 0)
         return 0
 
     cpdef int data(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-        ByteRing source, Py_ssize_t offset, Py_ssize_t size,
+        ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=None, uint32_t urgent=0,
     ) except -1:
-        """A segment with ``size`` bytes of a queue, from ``offset`` on.
+        """A segment with ``size`` bytes of a queue, from ``offset`` on. Other parameters as ``control``'s.
 
         :raises ValueError: the bytes are not there, or do not fit a slot
         """
@@ -500,12 +561,14 @@ cdef class SegmentWriter:
         if timestamps:
             options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
+        if blocks is not None:
+            header += _put_blocks(packet + IPV4_HEADER + header, blocks, 3 if timestamps else 4, &options)
         if size < 0 or offset < 0 or size > source.length - offset:
             raise ValueError(f"{size} bytes at {offset} of a queue of {source.length}")
         if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
             raise ValueError(f"{size} bytes of data do not fit a packet")
         source.load(offset, packet + IPV4_HEADER + header, size)
-        _finish(self, packet, flow, seq, ack, flags, window, header, options, <uint32_t>size)
+        _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, <uint32_t>size)
         return 0
 
     cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1:
@@ -544,6 +607,23 @@ cdef inline uint64_t _put_timestamps(uint8_t *option, uint32_t ts_val, uint32_t 
     return <uint64_t>0x0101080aU + ts_val + ts_ecr
 
 
+cdef uint32_t _put_blocks(uint8_t *option, list blocks, Py_ssize_t room, uint64_t *total) except? 0:
+    """A SACK option behind two NOPs (RFC 2018 section 3, laid out as Linux does); its bytes, and its sum added to ``total``."""
+    cdef Py_ssize_t i, count = min(room, len(blocks))
+    cdef uint32_t word = 0x01010500U | <uint32_t>(2 + 8 * count)
+    cdef uint32_t left, right
+    if count == 0:
+        return 0
+    store32(option, word)
+    total[0] += word
+    for i in range(count):
+        left, right = blocks[i]
+        store32(option + 4 + 8 * i, left)
+        store32(option + 8 + 8 * i, right)
+        total[0] += <uint64_t>left + right
+    return <uint32_t>(4 + 8 * count)
+
+
 # Checksums of headers are summed from the numbers that go in, not from the memory just written: reading back what was stored in
 # other sizes a moment ago would stall on the store buffer, for longer than the sum takes.
 
@@ -576,7 +656,7 @@ cdef inline void _put_ipv4(
 
 cdef inline void _finish(
     SegmentWriter writer, uint8_t *packet, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-    uint32_t header, uint64_t options, uint32_t size,
+    uint32_t urgent, uint32_t header, uint64_t options, uint32_t size,
 ) noexcept:
     """Fixed TCP header, checksum and IP header around options (whose sum is given) and data that are already in place."""
     cdef uint8_t *tcp = packet + IPV4_HEADER
@@ -584,12 +664,13 @@ cdef inline void _finish(
     cdef uint32_t fourth = (header << 26) | (<uint32_t>(flags & 0xff) << 16) | (window & 0xffffU)
     # The pseudo-header (RFC 9293 section 3.1), then the header.
     cdef uint64_t total = <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo + PROTOCOL_TCP + header + size
-    total += <uint64_t>ports + seq + ack + fourth + options
+    urgent &= 0xffffU
+    total += <uint64_t>ports + seq + ack + fourth + options + urgent
     if size:
         total += swap16(checksum_fold(checksum_add(tcp + header, size, 0)))
     store32(tcp, ports)
     store32(tcp + 4, seq)
     store32(tcp + 8, ack)
     store32(tcp + 12, fourth)
-    store32(tcp + 16, <uint32_t>_complement(total) << 16)
+    store32(tcp + 16, <uint32_t>_complement(total) << 16 | urgent)
     _put_ipv4(writer, packet, flow, PROTOCOL_TCP, IPV4_HEADER + header + size)

@@ -40,8 +40,33 @@ class Settings:
     """Connections in TIME-WAIT at once; beyond it they are closed without (TCPTimeWaitOverflow)."""
     tcp_rfc1337: int = 0
     """1: a RST does not end TIME-WAIT (RFC 1337)."""
+    tcp_dsack: int = 1
+    """RFC 2883: report data that came twice."""
+    tcp_syn_retries: int = 6
+    """Retransmissions of a SYN before an active open fails: after 1, 3, 7, 15, 31, 63 s; failed at 127 s. RFC 9293 asks for three minutes
+    (MUST-23), which 7 gives; the default is Linux's, which programs are written around."""
+    tcp_retries1: int = 3
+    """Retransmissions after which the owner of a connection is told (R1 of RFC 9293)."""
     tcp_retries2: int = 15
     """Retransmissions of data or FIN before a connection is given up (R2 of RFC 9293)."""
+    tcp_orphan_retries: int = 0
+    """The same for a connection that the program has closed; 0 stands for 8."""
+    tcp_frto: int = 2
+    """RFC 5682: find out whether a timeout was spurious. 0 switches it off."""
+    tcp_slow_start_after_idle: int = 1
+    """1: begin slowly again after a pause of a retransmission timeout (RFC 5681 section 4.1)."""
+    tcp_congestion_control: str = "cubic"
+    """Congestion control of new connections: cubic, reno or none, or one that a program has added."""
+    tcp_min_snd_mss: int = 48
+    """Smallest segment that ICMP may bring a connection down to, bytes of data and options."""
+    tcp_keepalive_time: int = 7200
+    """Seconds of silence before the first keep-alive probe, where a connection has SO_KEEPALIVE."""
+    tcp_keepalive_intvl: int = 75
+    """Seconds between keep-alive probes."""
+    tcp_keepalive_probes: int = 9
+    """Keep-alive probes without an answer before a connection is given up."""
+    ip_local_port_range: tuple[int, int] = (32768, 60999)
+    """Lowest and highest local port of connections and sockets that name none."""
     tcp_rmem: tuple[int, int, int] = (4096, 131072, 6291456)
     """Receive buffer: smallest, default, largest; bytes."""
     tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
@@ -60,10 +85,10 @@ class Settings:
 
         :raises SettingError: no such setting, or not a value for it
         """
-        if name not in BOUNDS:
-            raise SettingError(f"no setting {name!r}; there are: {', '.join(sorted(BOUNDS))}")
-        parsed: int | tuple[int, ...]
-        if isinstance(value, str):
+        if name not in BOUNDS and name not in WORDS:
+            raise SettingError(f"no setting {name!r}; there are: {', '.join(sorted((*BOUNDS, *WORDS)))}")
+        parsed: int | str | tuple[int, ...]
+        if isinstance(value, str) and name not in WORDS:
             try:
                 numbers = tuple(int(word) for word in value.replace(",", " ").split())
             except ValueError:
@@ -104,24 +129,42 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_fin_timeout": (0, 3600),
     "tcp_max_tw_buckets": (0, 1 << 24),
     "tcp_rfc1337": (0, 1),
+    "tcp_dsack": (0, 1),
+    "tcp_syn_retries": (0, 255),
+    "tcp_retries1": (0, 255),
     "tcp_retries2": (0, 255),
+    "tcp_orphan_retries": (0, 255),
+    "tcp_frto": (0, 2),
+    "tcp_slow_start_after_idle": (0, 1),
+    "tcp_min_snd_mss": (48, 65535),
+    "tcp_keepalive_time": (1, 32767),
+    "tcp_keepalive_intvl": (1, 32767),
+    "tcp_keepalive_probes": (1, 127),
+    "ip_local_port_range": (1, 65535),
     "tcp_rmem": (1024, 1 << 30),
     "tcp_wmem": (1024, 1 << 30),
     "ip_default_ttl": (1, 255),
     "icmp_echo_ignore_all": (0, 1),
 }
 
+WORDS = ("tcp_congestion_control",)
+"""Settings that are names."""
+LENGTHS = {"tcp_rmem": "three numbers (smallest, default, largest)", "tcp_wmem": "three numbers (smallest, default, largest)"}
+LENGTHS["ip_local_port_range"] = "two numbers (lowest, highest)"
+
 
 def _check(name: str, value: object) -> None:
+    if name in WORDS:
+        if not isinstance(value, str) or not value:
+            raise SettingError(f"{name} takes a name, not {value!r}")
+        return
     low, high = BOUNDS[name]
-    triple = name in ("tcp_rmem", "tcp_wmem")
+    several = LENGTHS.get(name)
     numbers = value if isinstance(value, tuple) else (value,)
-    if triple and len(numbers) != 3:
-        raise SettingError(f"{name} takes three numbers (smallest, default, largest), not {value!r}")
-    if not triple and len(numbers) != 1:
-        raise SettingError(f"{name} takes one number, not {value!r}")
+    if len(numbers) != (int(several.startswith("three")) + 2 if several else 1):
+        raise SettingError(f"{name} takes {several or 'one number'}, not {value!r}")
     for number in numbers:
         if not isinstance(number, int) or not low <= number <= high:
             raise SettingError(f"{name} takes {low} to {high}, not {number!r}")
-    if triple and list(numbers) != sorted(numbers):
-        raise SettingError(f"{name} takes three numbers in rising order, not {value!r}")
+    if several and list(numbers) != sorted(numbers):
+        raise SettingError(f"{name} takes {several} in rising order, not {value!r}")

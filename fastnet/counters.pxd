@@ -20,8 +20,11 @@ cdef class Counters:
     cdef public long long TcpInSegs
     cdef public long long TcpInErrs
     cdef public long long TcpInCsumErrors
+    cdef public long long IcmpInDestUnreachs
+    cdef public long long OutOfWindowIcmps
     cdef public long long TcpOutRsts
     cdef public long long TcpRetransSegs
+    cdef public long long TcpActiveOpens
     cdef public long long TcpPassiveOpens
     cdef public long long TcpAttemptFails
     cdef public long long TcpEstabResets
@@ -38,8 +41,32 @@ cdef class Counters:
     cdef public long long TCPAbortOnClose
     cdef public long long TCPAbortOnTimeout
     cdef public long long TCPChallengeACK
+    cdef public long long TCPSYNChallenge
+    cdef public long long TCPACKSkippedChallenge
+    cdef public long long TCPACKSkippedSeq
+    cdef public long long TCPOrigDataSent
+    cdef public long long TCPFastRetrans
+    cdef public long long TCPSlowStartRetrans
+    cdef public long long TCPLostRetransmit
+    cdef public long long TCPSackRecovery
+    cdef public long long TCPRenoRecovery
+    cdef public long long TCPFullUndo
+    cdef public long long TCPDSACKUndo
+    cdef public long long TCPSpuriousRTOs
+    cdef public long long TCPLossProbes
+    cdef public long long TCPLossProbeRecovery
+    cdef public long long TCPSACKReneging
+    cdef public long long TCPSACKDiscard
+    cdef public long long TCPDSACKRecv
+    cdef public long long TCPDSACKOldSent
+    cdef public long long DelayedACKs
+    cdef public long long TCPWinProbe
+    cdef public long long TCPToZeroWindowAdv
+    cdef public long long TCPFromZeroWindowAdv
+    cdef public long long TCPKeepAlive
     cdef public long long TCPOFOQueue
     cdef public long long TCPOFODrop
+    cdef public long long PAWSActive
     cdef public long long PAWSEstab
     cdef public long long TW
     cdef public long long TWRecycled

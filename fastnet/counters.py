@@ -49,14 +49,20 @@ class Counters:
     """Segments with wrong lengths."""
     TcpInCsumErrors: int
     """Segments with a bad checksum."""
+    IcmpInDestUnreachs: int
+    """ICMP "destination unreachable" about segments on their way."""
+    OutOfWindowIcmps: int
+    """ICMP errors about segments that were not on their way (RFC 5927): not believed."""
     TcpOutRsts: int
     """RSTs sent."""
     TcpRetransSegs: int
     """Segments sent again."""
+    TcpActiveOpens: int
+    """SYNs sent for a program."""
     TcpPassiveOpens: int
     """Handshakes completed by a listener."""
     TcpAttemptFails: int
-    """Requests that were reset or timed out."""
+    """Requests and active opens that were refused or timed out."""
     TcpEstabResets: int
     """Connections that ended with a RST, an abort or a timeout."""
     TcpCurrEstab: int
@@ -74,7 +80,7 @@ class Counters:
     EmbryonicRsts: int
     """Requests reset."""
     TCPSynRetrans: int
-    """SYN-ACKs sent again."""
+    """SYNs and SYN-ACKs sent again."""
     TCPTimeouts: int
     """Retransmission timers that fired."""
     TCPAbortOnData: int
@@ -85,10 +91,58 @@ class Counters:
     """Connections given up after tcp_retries2."""
     TCPChallengeACK: int
     """Challenge ACKs (RFC 5961)."""
+    TCPSYNChallenge: int
+    """Of those, for a SYN in a synchronized state."""
+    TCPACKSkippedChallenge: int
+    """Challenge ACKs not sent, within half a second of the last."""
+    TCPACKSkippedSeq: int
+    """ACKs not sent for segments outside the window that carry no data, within half a second of the last."""
+    TCPOrigDataSent: int
+    """Packets of new data sent."""
+    TCPFastRetrans: int
+    """Packets sent again in fast recovery."""
+    TCPSlowStartRetrans: int
+    """Packets sent again after a timeout."""
+    TCPLostRetransmit: int
+    """Retransmissions that were lost too."""
+    TCPSackRecovery: int
+    """Fast recoveries begun, with SACK."""
+    TCPRenoRecovery: int
+    """Fast recoveries begun, without SACK."""
+    TCPFullUndo: int
+    """Reductions undone because timestamps showed that nothing was lost."""
+    TCPDSACKUndo: int
+    """Reductions undone because D-SACKs showed that nothing was lost."""
+    TCPSpuriousRTOs: int
+    """Timeouts that F-RTO found spurious."""
+    TCPLossProbes: int
+    """Tail loss probes sent."""
+    TCPLossProbeRecovery: int
+    """Of those, that repaired a loss."""
+    TCPSACKReneging: int
+    """Peers that took back what their SACKs had said."""
+    TCPSACKDiscard: int
+    """SACK blocks of what was never sent."""
+    TCPDSACKRecv: int
+    """D-SACKs received: data of ours came twice."""
+    TCPDSACKOldSent: int
+    """D-SACKs sent for data behind RCV.NXT."""
+    DelayedACKs: int
+    """ACKs that a timer sent."""
+    TCPWinProbe: int
+    """Probes of a shut window."""
+    TCPToZeroWindowAdv: int
+    """Segments sent that said the window is shut."""
+    TCPFromZeroWindowAdv: int
+    """Times the window was opened again."""
+    TCPKeepAlive: int
+    """Keep-alive probes sent."""
     TCPOFOQueue: int
     """Segments that came out of order and were kept."""
     TCPOFODrop: int
     """Segments that came out of order and were dropped, because too many pieces were kept."""
+    PAWSActive: int
+    """SYN-ACKs refused because they echo a timestamp that was not sent."""
     PAWSEstab: int
     """Segments refused for an old timestamp (RFC 7323)."""
     TW: int

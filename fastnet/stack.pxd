@@ -23,6 +23,7 @@ cdef class Stack:
     cdef public SegmentWriter writer
     cdef public Context context
     cdef public Tcp tcp
+    cdef public object ports
 
     @cython.locals(received=cython.Py_ssize_t)
     cpdef poll(self, long long now)

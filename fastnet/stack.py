@@ -1,20 +1,26 @@
 """The stack: one device, one thread, one ``poll`` at a time (the life of a packet, from ring to ring)."""
 
+import errno
 import ipaddress
 import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fastnet._flow import FourTuple
 from fastnet._headers import CAUSES, Segment, SegmentBatch, SegmentWriter
 from fastnet._ring import PacketRing
 from fastnet._timer import TimerWheel
-from fastnet.config import Settings
+from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
 from fastnet.ip.icmp import message_arrives
+from fastnet.tcp.congestion import algorithm
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.errors import error_arrives
 from fastnet.tcp.listener import Listener
+from fastnet.tcp.opening import ActiveConnection
+from fastnet.tcp.ports import PortChooser
 from fastnet.tcp.protocol import Tcp
 from fastnet.tcp.timewait import TimeWait
 
@@ -49,17 +55,21 @@ class Stack:
         self.device = device
         self.addresses = tuple(addresses)
         self.settings = Settings.of(settings)
+        try:
+            algorithm(self.settings.tcp_congestion_control)
+        except ValueError as error:
+            raise SettingError(str(error)) from None
         self.clock = clock
         self.counters = Counters()
         self.received = PacketRing(slots, device.mtu)
         self.batch = SegmentBatch(self.received, self.addresses)
         self.sending = PacketRing(slots, max(device.mtu, 128))
-        self.writer = SegmentWriter(self.sending, self.transmit)
-        self.writer.ttl = self.settings.ip_default_ttl
+        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl)
         self.context = Context(
             self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu
         )
         self.tcp = Tcp(self.context)
+        self.ports = PortChooser(random(16), random)
 
     def poll(self, now: int) -> int:
         """One round: receive a batch, let the protocol run, fire timers that are due, send.
@@ -101,7 +111,8 @@ class Stack:
         elif seg.protocol == TCP:
             self.tcp.segments_arrive([seg], 1, now)
         else:
-            message_arrives(seg, self.counters, self.writer, not self.settings.icmp_echo_ignore_all)
+            if message_arrives(seg, self.counters, self.writer, not self.settings.icmp_echo_ignore_all):
+                error_arrives(seg, self.context, now)
 
     def flush(self, now: int) -> None:
         """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""
@@ -123,6 +134,46 @@ class Stack:
         :raises OSError: EADDRINUSE, when somebody listens there
         """
         return self.tcp.listen(address, port, backlog)
+
+    def connect(self, remote: str, remote_port: int, local: str | None = None, local_port: int = 0) -> ActiveConnection:
+        """Active OPEN (RFC 9293 section 3.9.1.1): send a SYN; the connection's state, its error and its owner tell what comes of it.
+
+        :param local: one of the stack's addresses; without, its first (MUST-44)
+        :param local_port: 0 to have one chosen from ip_local_port_range
+        :raises ValueError: not an IPv4 address or port, or no address of our own to take
+        :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
+            4-tuple is in use)
+        """
+        target = ipaddress.IPv4Address(remote)
+        if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
+            raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")
+        # MUST-46, and what Linux's ip_route_connect() would find no way to.
+        if target.is_multicast or target.is_unspecified or target.is_loopback or target == ipaddress.IPv4Address("255.255.255.255"):
+            raise OSError(errno.ENETUNREACH, f"no TCP connection can lead to {remote}")
+        source = self.source_address(local)
+        if remote == source:
+            raise OSError(errno.EADDRNOTAVAIL, f"{remote} is this stack's own; it does not talk to itself")
+        if local_port:
+            flow = FourTuple(source, local_port, remote, remote_port)
+            if self.context.demux.find(flow) >= 0:
+                raise OSError(errno.EADDRINUSE, f"port {local_port} is in use towards {remote} port {remote_port}")
+        else:
+            low, high = self.settings.ip_local_port_range
+            flow = self.ports.choose(source, remote, remote_port, (low, high), self.context.demux)
+        connection = ActiveConnection.__new__(ActiveConnection)
+        connection.open(self.context, flow, self.clock())
+        return connection
+
+    def source_address(self, local: str | None) -> str:
+        """The local address of an active open."""
+        if local is not None and local != "0.0.0.0":
+            if not self.is_local(local):
+                raise OSError(errno.EADDRNOTAVAIL, f"{local} is not an address of this stack")
+            return local
+        for text in self.addresses:
+            if "/" not in text or text.endswith("/32"):
+                return text.removesuffix("/32")
+        raise ValueError("the stack has no single address of its own: say which one to connect from")
 
     def is_local(self, address: str) -> bool:
         """Is it one of the stack's addresses?"""

@@ -28,7 +28,7 @@ class Wire:
     def __init__(self, mtu: int = 1500, addresses: tuple[str, ...] = (STACK,), **settings: Any) -> None:
         self.now = SECOND
         self.device = MemoryDevice(mtu)
-        self.stack = Stack(self.device, addresses, settings, clock=lambda: self.now, random=lambda n: bytes(range(n)))
+        self.stack = Stack(self.device, addresses, settings, clock=lambda: self.now, random=lambda n: bytes(i & 255 for i in range(n)))
 
     def counter(self, name: str) -> int:
         return int(getattr(self.stack.counters, name))

@@ -63,7 +63,7 @@ class MemoryClient:
         self.waiting = 0
         self.next_flow = 0
         self.stack = Stack(
-            self, (target,), settings, clock=lambda: 0, random=lambda n: bytes(range(n)), slots=min(flows, 256)
+            self, (target,), settings, clock=lambda: 0, random=lambda n: bytes(i & 255 for i in range(n)), slots=min(flows, 256)
         )
         self.listener = self.stack.listen("0.0.0.0", port, flows)
         self.target = np.frombuffer(bytes(int(part) for part in target.split(".")), np.uint8)

@@ -38,6 +38,7 @@ cdef class Context:
     cdef public list outbox
     cdef public list ready
     cdef public int mss
+    cdef public int largest
     cdef public long long time_wait_count
     cdef public bint attached
 
@@ -47,6 +48,7 @@ cdef class Context:
     cpdef detach(self, FourTuple flow, Endpoint endpoint)
     cpdef arm(self, Timed endpoint, long long deadline)
     cpdef disarm(self, Timed endpoint)
+    cpdef Py_ssize_t burst(self, long long mss) except -1
     cpdef notify(self, Endpoint endpoint)
     cpdef send_reset(self, Segment seg)
     cpdef send_ack(

@@ -55,11 +55,12 @@ class Context:
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar ready: endpoints whose owner has something to see
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
+    :ivar largest: bytes of data that the device takes in one packet and cuts into segments itself; 0 where it does not
     :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
     """
 
     __slots__ = (
-        "attached", "counters", "demux", "endpoints", "isn", "mss", "outbox", "ready", "settings", "time_wait_count", "timers",
+        "attached", "counters", "demux", "endpoints", "isn", "largest", "mss", "outbox", "ready", "settings", "time_wait_count", "timers",
         "writer",
     )  # fmt: skip
 
@@ -76,6 +77,7 @@ class Context:
         self.outbox: list[Endpoint] = []
         self.ready: list[Endpoint] = []
         self.mss = mtu - 40
+        self.largest = 0
         self.time_wait_count = 0
         self.attached = False
 
@@ -117,6 +119,10 @@ class Context:
         if endpoint.timer >= 0:
             self.timers.remove(endpoint.timer)
             endpoint.timer = -1
+
+    def burst(self, mss: int) -> int:
+        """Bytes of data that may go in one packet: a segment, or whole segments where the device cuts them (TSO)."""
+        return self.largest // mss * mss if self.largest > mss else mss
 
     def notify(self, endpoint: Endpoint) -> None:
         """Tell the door, if there is one, that there is something to see."""

@@ -22,7 +22,7 @@ from fastnet._headers import (
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
-from fastnet.tcp.request import Request
+from fastnet.tcp.request import Request, window_shift
 
 MAX_TIMEOUT = 120 * SECOND
 """Linux's TCP_RTO_MAX: no wait between two SYN-ACKs is longer."""
@@ -62,7 +62,7 @@ class Listener(Endpoint):
             self.allowed |= OPTION_WSCALE
         if settings.tcp_timestamps:
             self.allowed |= OPTION_TIMESTAMPS
-        self.rcv_wnd = min(settings.tcp_rmem[1] // 2, 0xFFFF)
+        self.rcv_wnd = min(settings.tcp_rmem[1], 0xFFFF)
         self.rcv_shift = window_shift(settings.tcp_rmem[2])
         self.synack_retries = settings.tcp_synack_retries
         self.set_backlog(backlog)
@@ -172,7 +172,7 @@ class Listener(Endpoint):
             return
         self.forget(request)
         connection = Connection.__new__(Connection)
-        connection.establish(context, request, seg)
+        connection.establish(context, request, seg, now)
         self.accept_queue.append(connection)
         context.counters.TcpPassiveOpens += 1
         context.counters.TcpCurrEstab += 1
@@ -258,11 +258,3 @@ def in_window(seq: int, end: int, rcv_nxt: int, rcv_wnd: int) -> bool:
         return True
     # It begins before the window: does it reach in?
     return start >= HALF and 0 < stop < HALF
-
-
-def window_shift(largest: int) -> int:
-    """The window scale that a receive buffer of this size needs (tcp_select_initial_window())."""
-    shift = 0
-    while largest >> shift > 0xFFFF and shift < 14:
-        shift += 1
-    return shift

@@ -13,3 +13,7 @@ MICROSECOND: Final = 1_000
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 """Time is in nanoseconds of a monotonic clock."""
+DEFAULT_SEND_MSS: Final = 536
+"""RFC 9293 MUST-15: what to send to a peer that names no MSS."""
+MIN_SEND_MSS: Final = 48
+"""A peer that names less gets this (Linux's TCP_MIN_SND_MSS): below it, headers would outweigh data without end."""

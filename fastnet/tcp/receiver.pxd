@@ -3,16 +3,28 @@ cimport cython
 from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
 
-cdef long long MASK, HALF
-cdef int MAX_PIECES
+cdef long long MASK, HALF, MILLISECOND, ACK_DELAY
+cdef int MAX_PIECES, QUICK_ACKS, MAX_SACK_BLOCKS
 
 
 @cython.final
 cdef class Receiver:
     cdef public ByteRing buffer
     cdef public list pieces
+    cdef public list recent
+    cdef public tuple duplicate
     cdef public long long limit
+    cdef public long long largest
     cdef public long long fin
+    cdef public long long urgent
+    cdef public long long ack_at
+    cdef public long long data_at
+    cdef public long long edge_at
+    cdef public unsigned int edge
+    cdef public unsigned int acked
+    cdef public unsigned int largest_segment
+    cdef public int quick
+    cdef public bint pingpong
 
     @cython.locals(gain=cython.longlong)
     cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except -1
@@ -23,3 +35,11 @@ cdef class Receiver:
     cpdef bint keep(self, Segment seg, unsigned int rcv_nxt, long long size) except -1
     @cython.locals(left=cython.longlong, right=cython.longlong, ahead=cython.longlong, size=cython.longlong)
     cpdef Py_ssize_t close_gap(self, unsigned int rcv_nxt) except -1
+    @cython.locals(blocks=list, reported=cython.Py_ssize_t, seq=cython.longlong)
+    cpdef list blocks_to_report(self, bint sack)
+    cpdef acknowledged(self, unsigned int rcv_nxt)
+    cpdef bint may_delay(self, unsigned int rcv_nxt) except -1
+    cpdef Py_ssize_t delay(self, long long now) except -1
+    cpdef data_came(self, unsigned int size, long long now)
+    cpdef data_sent(self, long long now)
+    cpdef measure(self, unsigned int rcv_nxt, unsigned int rcv_adv, long long rtt, long long now)

@@ -1,11 +1,15 @@
-"""The receiving side: bytes in order for the reader, bytes out of order until the gap before them closes, and the window."""
+"""The receiving side: bytes in order for the reader, bytes out of order until the gap before them closes, the window, and when to ACK."""
 
 from fastnet._buffer import ByteRing
-from fastnet._headers import Segment
-from fastnet.tcp.numbers import HALF, MASK
+from fastnet._headers import MAX_SACK_BLOCKS, Segment
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 
 MAX_PIECES = 128
 """Pieces out of order that a connection keeps; more are dropped, and come again. Their bytes are bounded by the window."""
+ACK_DELAY = 40 * MILLISECOND
+"""How long an ACK may wait for company: Linux's TCP_DELACK_MIN; RFC 9293 section 3.8.6.3 has half a second at most."""
+QUICK_ACKS = 16
+"""ACKs that go out at once at the start of a connection, when the peer's window is still small (Linux's TCP_MAX_QUICKACKS)."""
 
 
 class Receiver:
@@ -13,19 +17,45 @@ class Receiver:
 
     Memory: at most twice ``limit`` in ``buffer``, however small or far apart the pieces, and ``MAX_PIECES`` pairs.
 
-    :param limit: bytes that it may hold (tcp_rmem)
+    :param limit: bytes that it may hold (tcp_rmem); grows up to ``largest`` while the reader keeps up and the window is what slows the peer
     :ivar buffer: the tail is RCV.NXT; pieces out of order are placed ahead of it
     :ivar pieces: their sequence numbers, [left, right), in order and apart from each other; None before the first
+    :ivar recent: where the latest of them began, newest first, for the order of SACK blocks (RFC 2018 section 4)
+    :ivar duplicate: what came twice, to be reported once (RFC 2883); None without
     :ivar fin: sequence number of a FIN that came before all of its data, -1 without
+    :ivar urgent: sequence number of the first byte that is not urgent (RCV.UP), -1 without
+    :ivar acked: RCV.NXT as of our last segment
+    :ivar largest_segment: bytes of data in the largest segment so far: what "full-sized" means here
+    :ivar quick: ACKs that are still not delayed; ``pingpong``: the program answers what it reads, so ACKs had better wait for that
+    :ivar ack_at: when a delayed ACK goes out, ns; 0 when none waits
+    :ivar data_at: when data last came, ns
+    :ivar edge: the window's right edge when the present measurement of the peer's speed began, ``edge_at``: when that was, ns
     """
 
-    __slots__ = ("buffer", "fin", "limit", "pieces")
+    __slots__ = (
+        "ack_at", "acked", "buffer", "data_at", "duplicate", "edge", "edge_at", "fin", "largest", "largest_segment", "limit",
+        "pieces", "pingpong", "quick", "recent", "urgent",
+    )  # fmt: skip
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
         self.buffer = ByteRing()
         self.limit = limit
+        self.largest = largest
         self.pieces: list[tuple[int, int]] | None = None
+        self.recent: list[int] | None = None
+        self.duplicate: tuple[int, int] | None = None
         self.fin = -1
+        self.urgent = -1
+        self.acked = rcv_nxt
+        self.largest_segment = 0
+        self.quick = QUICK_ACKS
+        self.pingpong = False
+        self.ack_at = 0
+        self.data_at = 0
+        self.edge = rcv_adv
+        self.edge_at = now
+
+    # ---- bytes ----
 
     def growth(self, rcv_nxt: int, rcv_adv: int) -> int:
         """By how much the right edge of the window could move, bytes; never negative (SHLD-14)."""
@@ -48,12 +78,18 @@ class Receiver:
             elif piece_left > right:
                 pieces.append(piece)
             else:
+                if piece_left < right and left < piece_right:
+                    self.duplicate = (rcv_nxt + max(left, piece_left) & MASK, rcv_nxt + min(right, piece_right) & MASK)
                 left = min(left, piece_left)
                 right = max(right, piece_right)
         if len(pieces) >= MAX_PIECES:
             return False
         pieces.insert(at, (rcv_nxt + left & MASK, rcv_nxt + right & MASK))
         self.pieces = pieces
+        if self.recent is None:
+            self.recent = []
+        self.recent.insert(0, seg.seq)
+        del self.recent[MAX_SACK_BLOCKS + 1 :]
         seg.place(self.buffer, self.buffer.length + start, size)
         return True
 
@@ -70,3 +106,68 @@ class Receiver:
                 self.buffer.commit(size)
                 rcv_nxt = right
         return rcv_nxt
+
+    # ---- what ACKs say ----
+
+    def blocks_to_report(self, sack: bool) -> list[tuple[int, int]] | None:
+        """SACK blocks for a segment that leaves now: a D-SACK first, then the pieces, the most recent ones first; None for none."""
+        if not sack or not self.pieces and self.duplicate is None:
+            return None
+        blocks = []
+        if self.duplicate is not None:
+            blocks.append(self.duplicate)
+            self.duplicate = None
+        reported = len(blocks)
+        for seq in self.recent or ():
+            for piece in self.pieces or ():
+                if (seq - piece[0] & MASK) < (piece[1] - piece[0] & MASK) and piece not in blocks[reported:]:
+                    blocks.append(piece)
+        for piece in self.pieces or ():
+            if len(blocks) >= MAX_SACK_BLOCKS:
+                break
+            if piece not in blocks[reported:]:
+                blocks.append(piece)
+        return blocks[:MAX_SACK_BLOCKS]
+
+    def acknowledged(self, rcv_nxt: int) -> None:
+        """A segment of ours left, and with it an ACK."""
+        if self.acked != rcv_nxt:
+            self.acked = rcv_nxt
+            if self.quick > 0:
+                self.quick -= 1
+        self.ack_at = 0
+
+    def may_delay(self, rcv_nxt: int) -> bool:
+        """May the ACK wait? Not for the second full segment, nor while something is missing (RFC 5681 section 4.2)."""
+        if self.pieces or self.quick > 0 and not self.pingpong:
+            return False
+        return (rcv_nxt - self.acked & MASK) <= self.largest_segment
+
+    def delay(self, now: int) -> int:
+        """The ACK waits; until when, ns."""
+        self.ack_at = now + ACK_DELAY
+        return self.ack_at
+
+    def data_came(self, size: int, now: int) -> None:
+        """A segment with new data in order."""
+        self.largest_segment = max(size, self.largest_segment)
+        self.data_at = now
+
+    def data_sent(self, now: int) -> None:
+        """The program sends: in answer to what came just now?"""
+        if self.data_at and now - self.data_at < ACK_DELAY:
+            self.pingpong = True
+
+    # ---- the window's size ----
+
+    def measure(self, rcv_nxt: int, rcv_adv: int, rtt: int, now: int) -> None:
+        """A whole window has come since the last measurement: if that took about a round trip, the window is what slows the peer.
+
+        Then there is to be room for twice as much, if the reader keeps up (Linux: tcp_rcv_space_adjust()).
+        """
+        if (rcv_nxt - self.edge & MASK) >= HALF:
+            return
+        if now - self.edge_at <= 2 * max(rtt, MILLISECOND) and self.buffer.length <= self.limit // 2:
+            self.limit = min(2 * self.limit, self.largest)
+        self.edge = rcv_adv
+        self.edge_at = now

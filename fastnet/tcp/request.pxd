@@ -26,6 +26,7 @@ cdef class Request(Timed):
     cdef public bint acked
     cdef public short retries
     cdef public long long born
+    cdef public long long rtt
 
     @cython.locals(drawn=cython.ulonglong, mss=cython.int)
     cpdef open(

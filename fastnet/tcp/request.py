@@ -15,12 +15,7 @@ from fastnet._headers import (
     Segment,
 )  # fmt: skip
 from fastnet.tcp.context import Context, Timed
-from fastnet.tcp.numbers import MASK, MILLISECOND
-
-DEFAULT_SEND_MSS = 536
-"""RFC 9293 MUST-15: what to send to a peer that names no MSS."""
-MIN_SEND_MSS = 48
-"""A peer that names less gets this (Linux's TCP_MIN_SND_MSS): below it, headers would outweigh data without end."""
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND, MIN_SEND_MSS
 
 
 class Request(Timed):
@@ -35,13 +30,15 @@ class Request(Timed):
     :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
     :ivar retries: SYN-ACKs sent again because none was answered; a request without is young
     :ivar acked: True after a final ACK that found the accept queue full
-    :ivar born: when the SYN came, ns
+    :ivar born: when the SYN came (or was sent first), ns; ``rtt``: from there to the answer, 0 when that is not known
     """
 
     __slots__ = (
-        "acked", "born", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "sack", "snd_shift",
+        "acked", "born", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt", "sack", "snd_shift",
         "timestamps", "ts_offset", "ts_recent", "wscale",
     )  # fmt: skip
+
+    rtt: int
 
     def open(
         self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int
@@ -88,3 +85,11 @@ class Request(Timed):
         """No final ACK came: the listener decides."""
         self.timer = -1
         self.listener.request_timeout(self, now)
+
+
+def window_shift(largest: int) -> int:
+    """The window scale that a receive buffer of this size needs (tcp_select_initial_window())."""
+    shift = 0
+    while largest >> shift > 0xFFFF and shift < 14:
+        shift += 1
+    return shift

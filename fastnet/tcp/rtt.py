@@ -31,7 +31,8 @@ class RttEstimator:
         else:
             self.rttvar += (abs(self.srtt - sample) - self.rttvar) >> 2
             self.srtt += (sample - self.srtt) >> 3
-        self.rto = min(max(self.srtt + max(4 * self.rttvar, MILLISECOND), RTO_MIN), RTO_MAX)
+        # As Linux, which adds its minimum to SRTT: a delayed ACK is no timeout, however steady the round trips (tcp_set_rto()).
+        self.rto = min(self.srtt + max(4 * self.rttvar, RTO_MIN), RTO_MAX)
 
     def backed_off(self, times: int) -> int:
         """The RTO doubled for each retransmission (RFC 6298 section 5.5), bounded."""

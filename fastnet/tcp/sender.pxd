@@ -2,35 +2,65 @@ cimport cython
 
 from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
+from fastnet.tcp.congestion.base cimport CongestionControl
+from fastnet.tcp.recovery cimport Recovery
 from fastnet.tcp.rtt cimport RttEstimator
+from fastnet.tcp.scoreboard cimport Flight, Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int ACK, FIN, OPTION_TIMESTAMPS, PSH
-cdef long long MASK, HALF, MILLISECOND
-cdef int MAX_BACKOFF, MAX_RTT
+cdef int ACK, FIN, PSH
+cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
+cdef long long MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, CORK_MAX
+cdef int MAX_BACKOFF
 
 
 @cython.final
 cdef class Sender:
     cdef public ByteRing buffer
     cdef public RttEstimator rtt
+    cdef public Recovery recovery
     cdef public long long limit
+    cdef public long long urgent
+    cdef public long long waiting_since
+    cdef public long long retransmit_at
     cdef public long long deadline
-    cdef public unsigned int recover
+    cdef public long long cork_deadline
+    cdef public long long sent_at
+    cdef public int purpose
     cdef public int backoff
     cdef public int unanswered
-    cdef public bint recovering
+    cdef public bint cork
     cdef public bint full
     cdef public bint fin_queued
     cdef public bint fin_sent
 
-    @cython.locals(elapsed=cython.longlong)
-    cpdef acknowledge(self, Tcb tcb, Segment seg, unsigned int acked, long long now)
-    @cython.locals(
-        mss=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong, usable=cython.longlong, size=cython.longlong,
-        flags=cython.int, idle=cython.bint,
-    )
+    cpdef adopt(self, Sender earlier)
+    @cython.locals(acked=cython.uint)
+    cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
+    @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong, sent=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
-    @cython.locals(in_flight=cython.longlong, data=cython.longlong, size=cython.longlong, flags=cython.int)
-    cpdef retransmit(self, Tcb tcb, long long now)
+    @cython.locals(
+        recovery=Recovery, board=Scoreboard, sent=cython.longlong, i=cython.Py_ssize_t, flight=Flight, size=cython.longlong
+    )
+    cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except -1
+    @cython.locals(offset=cython.longlong, size=cython.longlong, flags=cython.int)
+    cpdef resend(self, Tcb tcb, Flight flight, long long now)
+    @cython.locals(
+        recovery=Recovery, burst=cython.longlong, total=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong,
+        usable=cython.longlong, size=cython.longlong, flags=cython.int,
+    )
+    cpdef Py_ssize_t send_new(self, Tcb tcb, long long mss, long long room, long long now) except -1
+    cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1
+    @cython.locals(seq=cython.uint)
+    cpdef went_out(self, Tcb tcb, long long size, long long now)
+    @cython.locals(recovery=Recovery, probe_at=cython.longlong)
+    cpdef set_timer(self, Tcb tcb, long long now)
+    @cython.locals(wait=cython.longlong)
+    cpdef Py_ssize_t probe_timeout(self, Tcb tcb) except -1
+    @cython.locals(purpose=cython.int)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
+    cpdef bint retransmission_timeout(self, Tcb tcb, long long now) except -1
+    @cython.locals(size=cython.longlong)
+    cpdef send_window_probe(self, Tcb tcb, long long now)
+    @cython.locals(recovery=Recovery, board=Scoreboard, mss=cython.longlong, last=cython.Py_ssize_t, flight=Flight)
+    cpdef send_tail_probe(self, Tcb tcb, long long now)

@@ -1,14 +1,26 @@
-"""The sending side: what is queued, what goes out under the peer's window, and what is sent again."""
+"""The sending side: what is queued, what goes out when, and what a timer does about what does not come back."""
 
 from fastnet._buffer import ByteRing
-from fastnet._headers import ACK, FIN, OPTION_TIMESTAMPS, PSH, Segment
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet._headers import ACK, FIN, PSH, Segment
+from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.numbers import MASK, MILLISECOND
+from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
+from fastnet.tcp.scoreboard import Flight
 from fastnet.tcp.tcb import Tcb
 
 MAX_BACKOFF = 16
-MAX_RTT = 120_000
-"""Milliseconds: no measured round-trip time is longer than the longest timeout."""
+MAX_ACK_DELAY = 200 * MILLISECOND
+"""How long a peer may keep the ACK of a single segment: added to a tail loss probe's wait (RFC 8985 section 7.2)."""
+PROBE_MIN = 2 * MILLISECOND
+CORK_MAX = 200 * MILLISECOND
+"""A partial segment is kept back by TCP_CORK for so long at most (tcp(7))."""
+
+NOTHING = 0
+RETRANSMIT = 1
+TAIL_PROBE = 2
+REORDER = 3
+WINDOW_PROBE = 4
 
 
 class Sender:
@@ -16,131 +28,308 @@ class Sender:
 
     :param limit: bytes that it may hold (tcp_wmem)
     :ivar buffer: the head is the byte at SND.UNA
-    :ivar full: True when the program was told to wait; the next ACK lets it go on
+    :ivar full: True when the program was told to wait; an ACK that makes room lets it go on
     :ivar fin_queued: a FIN follows the last byte; ``fin_sent``: it went out
+    :ivar urgent: sequence number behind the last urgent byte (SND.UP), -1 without
     :ivar backoff: how often the timeout was doubled since data was last acknowledged
     :ivar unanswered: retransmissions and probes since the peer last said anything acceptable
-    :ivar deadline: when the oldest segment is sent again, ns; 0 when nothing waits
-    :ivar recover: SND.NXT at the last timeout: up to there, each ACK sends the next hole
+    :ivar waiting_since: when the first of those was sent, ns
+    :ivar retransmit_at: when the oldest flight is sent again, ns (RFC 6298 section 5)
+    :ivar deadline: when the timer has to look again, ns, 0 when nothing waits; ``purpose``: what for
+    :ivar sent_at: when data last went out, ns
     """
 
     __slots__ = (
-        "backoff", "buffer", "deadline", "fin_queued", "fin_sent", "full", "limit", "recover", "recovering", "rtt", "unanswered",
+        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "purpose", "recovery",
+        "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
     )  # fmt: skip
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, congestion: CongestionControl, snd_nxt: int) -> None:
         self.buffer = ByteRing()
         self.limit = limit
         self.full = False
         self.fin_queued = False
         self.fin_sent = False
+        self.cork = False
+        self.cork_deadline = 0
+        self.urgent = -1
         self.backoff = 0
         self.unanswered = 0
+        self.waiting_since = 0
+        self.retransmit_at = 0
         self.deadline = 0
-        self.recover = 0
-        self.recovering = False
+        self.purpose = NOTHING
+        self.sent_at = 0
         self.rtt = RttEstimator()
+        self.recovery = Recovery(congestion, self.rtt, snd_nxt)
 
-    def acknowledge(self, tcb: Tcb, seg: Segment, acked: int, now: int) -> None:
-        """SND.UNA moved forward by ``acked``."""
-        # The FIN is acknowledged like a byte, but is none.
-        self.buffer.discard(min(acked, self.buffer.length))
-        self.backoff = 0
-        self.unanswered = 0
-        if tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS:
-            # RFC 7323 section 4: an echo of our clock needs no note of what was retransmitted (Karn's rule is kept).
-            elapsed = now // MILLISECOND + tcb.handshake.ts_offset - seg.ts_ecr & MASK
-            # An echo of what we never sent would be a round trip of days.
-            if elapsed <= MAX_RTT:
-                self.rtt.measure(elapsed * MILLISECOND)
-        if tcb.snd_una == tcb.snd_nxt:
-            self.deadline = 0
-            self.recovering = False
-            tcb.context.disarm(tcb)
-        else:
-            self.deadline = now + self.rtt.rto
-            if self.recovering:
-                if (tcb.snd_una - self.recover & MASK) < HALF:
-                    self.recovering = False
-                else:
-                    self.retransmit(tcb, now)
-        if self.full and self.buffer.length <= self.limit // 2:
-            self.full = False
-            tcb.context.notify(tcb)
+    def adopt(self, earlier: "Sender") -> None:
+        """Take over what was queued before the handshake was complete."""
+        self.buffer = earlier.buffer
+        self.full = earlier.full
+        self.fin_queued = earlier.fin_queued
+        self.cork = earlier.cork
+        self.urgent = earlier.urgent
+
+    # ---- an ACK ----
+
+    def acknowledged(self, tcb: Tcb, seg: Segment, before: int, duplicate: bool, now: int) -> None:
+        """An acceptable ACK while data is on its way; SND.UNA was ``before``."""
+        acked = tcb.snd_una - before & MASK
+        if acked or tcb.snd_wnd == 0:
+            # A peer that answers probes may keep its window shut for as long as it likes (RFC 9293 MUST-37).
+            self.unanswered = 0
+            self.waiting_since = 0
+        if acked:
+            # The FIN is acknowledged like a byte, but is none.
+            self.buffer.discard(min(acked, self.buffer.length))
+            self.backoff = 0
+        self.recovery.acknowledged(tcb, seg, before, duplicate, now)
+        if acked:
+            self.retransmit_at = now + self.rtt.rto
+            if self.full and self.buffer.length <= self.limit // 2:
+                self.full = False
+                tcb.context.notify(tcb)
         tcb.send_soon()
 
+    # ---- sending ----
+
     def transmit(self, tcb: Tcb, now: int) -> None:
-        """New segments as far as the peer's window goes (RFC 9293 section 3.8.6.2.1), then the FIN."""
+        """What was lost, then new data, then the FIN: as far as the peer's window and CWND go; then set the timer."""
+        recovery = self.recovery
+        recovery.limited = False
         mss = tcb.send_mss()
         idle = tcb.snd_nxt == tcb.snd_una
+        if idle and self.sent_at and now - self.sent_at > self.rtt.rto and tcb.context.settings.tcp_slow_start_after_idle:
+            recovery.congestion.restarted(now)
+        room = recovery.congestion.cwnd - recovery.pipe(tcb)
+        if recovery.hold:
+            # F-RTO: two new segments, if there is something new that may go.
+            sent = self.send_new(tcb, mss, min(max(room, 2 * mss), 2 * mss), now)
+            if sent == 0:
+                recovery.hold = False
+                recovery.frto = False
+                room -= self.send_lost(tcb, mss, room, now)
+        else:
+            if recovery.board.lost:
+                room -= self.send_lost(tcb, mss, room, now)
+            if not self.fin_sent and recovery.board.lost == 0:
+                self.send_new(tcb, mss, room, now)
+        if idle and tcb.snd_nxt != tcb.snd_una:
+            self.retransmit_at = now + self.rtt.rto
+        if not recovery.limited and recovery.congestion.cwnd < recovery.congestion.ssthresh:
+            # Slow start may go on while more than half of the window is in use (RFC 7661, tcp_is_cwnd_limited()).
+            recovery.limited = 2 * recovery.pipe(tcb) >= recovery.congestion.cwnd
+        self.set_timer(tcb, now)
+
+    def send_lost(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
+        """Send again what was lost, as far as CWND lets; how many bytes."""
+        recovery = self.recovery
+        board = recovery.board
+        sent = 0
+        i = board.next_lost()
+        while i >= 0:
+            flight: Flight = board.flights[i]
+            size = min(flight.end - flight.seq & MASK, tcb.context.burst(mss))
+            if size > room - sent:
+                size = min(size, (room - sent) // mss * mss)
+                if size <= 0:
+                    recovery.limited = True
+                    break
+            if size < (flight.end - flight.seq & MASK):
+                board.split(i, flight.seq + size & MASK)
+            self.resend(tcb, flight, now)
+            sent += size
+            i = board.next_lost()
+        return sent
+
+    def resend(self, tcb: Tcb, flight: Flight, now: int) -> None:
+        """One flight again."""
+        offset = flight.seq - tcb.snd_una & MASK
+        size = min(flight.end - flight.seq & MASK, self.buffer.length - offset)
+        flags = ACK
+        if self.fin_sent and flight.end == tcb.snd_nxt:
+            flags |= FIN
+        if size > 0:
+            tcb.put_data(flight.seq, flags | PSH, self.buffer, offset, size, self.urgent, now)
+        else:
+            tcb.put(flight.seq, flags, now)
+        self.recovery.sent_again(tcb, flight, now)
+        tcb.context.counters.TcpRetransSegs += 1
+        if self.waiting_since == 0:
+            self.waiting_since = now
+        if offset == 0:
+            # The oldest of all had its turn just now (RFC 6675 section 5, step 4.2, tcp_xmit_retransmit_queue()).
+            self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+
+    def send_new(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
+        """New segments (RFC 9293 section 3.8.6.2.1), then the FIN; how many bytes."""
+        recovery = self.recovery
+        burst = tcb.context.burst(mss)
+        total = 0
         while not self.fin_sent:
             in_flight = tcb.snd_nxt - tcb.snd_una & MASK
             unsent = self.buffer.length - in_flight
             usable = tcb.snd_wnd - in_flight
-            size = min(unsent, usable, mss)
+            size = min(unsent, usable, burst)
             if size <= 0:
                 if unsent == 0 and self.fin_queued:
                     self.fin_sent = True
                     tcb.put(tcb.snd_nxt, FIN | ACK, now)
-                    tcb.snd_nxt = tcb.snd_nxt + 1 & MASK
+                    self.went_out(tcb, 1, now)
                 break
-            if size < mss and in_flight > 0:
-                # Nagle: a small last piece waits for the ACK of what is on its way. Silly windows: a piece cut short by the
-                # window waits too, unless it is half of the largest that the peer ever offered.
-                if size == unsent and not tcb.nodelay and not self.fin_queued:
+            if size > room:
+                size = min(size, room // mss * mss)
+                if size <= 0:
+                    recovery.limited = True
                     break
-                if size < unsent and size < tcb.max_snd_wnd // 2:
-                    break
+            if size > mss:
+                # Whole segments; a rest has a turn of its own.
+                size -= size % mss
+            elif size < mss and not self.may_send_small(tcb, size, unsent, in_flight, now):
+                break
             flags = ACK
             if size == unsent:
                 flags |= PSH
                 if self.fin_queued and usable > size:
                     flags |= FIN
                     self.fin_sent = True
-            tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, now)
-            tcb.snd_nxt = tcb.snd_nxt + size + (flags & FIN) & MASK
-        in_flight = tcb.snd_nxt - tcb.snd_una & MASK
-        if in_flight and (idle or self.deadline == 0) or self.deadline == 0 and self.buffer.length:
-            # The first of a flight starts the retransmission timer. With bytes to send and none on their way the window is shut, and
-            # the timer is the probe's.
-            self.deadline = now + self.rtt.rto
-            tcb.context.arm(tcb, self.deadline)
+            tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, self.urgent, now)
+            self.went_out(tcb, size + (flags & FIN), now)
+            room -= size
+            total += size
+        return total
 
-    def retransmit(self, tcb: Tcb, now: int) -> None:
-        """The segment at SND.UNA again."""
-        in_flight = tcb.snd_nxt - tcb.snd_una & MASK
-        data = min(in_flight, self.buffer.length)
-        size = min(data, tcb.send_mss())
-        flags = ACK
-        if size == data and self.fin_sent:
-            flags |= FIN
-        if size:
-            tcb.put_data(tcb.snd_una, flags | PSH, self.buffer, 0, size, now)
+    def may_send_small(self, tcb: Tcb, size: int, unsent: int, in_flight: int, now: int) -> bool:
+        """May a segment go that is not full?"""
+        if size < unsent:
+            # Cut short by the window. It waits for a better one unless it is half of the largest that the peer ever offered
+            # (silly window avoidance, RFC 9293 section 3.8.6.2.1).
+            return size >= tcb.max_snd_wnd // 2
+        if self.fin_queued:
+            return True
+        if self.cork:
+            if self.cork_deadline == 0:
+                self.cork_deadline = now + CORK_MAX
+                tcb.wake_at(self.cork_deadline)
+            if now < self.cork_deadline:
+                return False
+            self.cork_deadline = 0
+            return True
+        # Nagle: the last small piece waits for the ACK of what is on its way.
+        return in_flight == 0 or tcb.nodelay
+
+    def went_out(self, tcb: Tcb, size: int, now: int) -> None:
+        """New sequence numbers are on their way."""
+        seq = tcb.snd_nxt
+        tcb.snd_nxt = seq + size & MASK
+        self.recovery.sent(seq, tcb.snd_nxt, now)
+        self.sent_at = now
+        tcb.context.counters.TCPOrigDataSent += 1
+
+    # ---- the timer ----
+
+    def set_timer(self, tcb: Tcb, now: int) -> None:
+        """When to look again, and what for. The wheel is only told when that is sooner than it would wake us anyway."""
+        recovery = self.recovery
+        if tcb.snd_nxt == tcb.snd_una:
+            if self.buffer.length == 0 or self.cork_deadline:
+                self.deadline = 0
+                self.purpose = NOTHING
+                self.waiting_since = 0
+                return
+            # Bytes to send and none on their way: the window is shut.
+            if self.purpose != WINDOW_PROBE:
+                self.purpose = WINDOW_PROBE
+                self.deadline = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
         else:
-            tcb.put(tcb.snd_una, flags, now)
-        tcb.context.counters.TcpRetransSegs += 1
+            self.purpose = RETRANSMIT
+            self.deadline = self.retransmit_at
+            if recovery.reorder_deadline:
+                self.purpose = REORDER
+                self.deadline = min(recovery.reorder_deadline, self.retransmit_at)
+            elif recovery.may_probe(tcb):
+                probe_at = self.sent_at + self.probe_timeout(tcb)
+                if probe_at < self.retransmit_at:
+                    self.purpose = TAIL_PROBE
+                    self.deadline = probe_at
+        tcb.wake_at(self.deadline)
+
+    def probe_timeout(self, tcb: Tcb) -> int:
+        """PTO (RFC 8985 section 7.2), ns."""
+        wait = 2 * self.rtt.srtt
+        if (tcb.snd_nxt - tcb.snd_una & MASK) <= tcb.send_mss():
+            return wait + MAX_ACK_DELAY
+        return wait + PROBE_MIN
 
     def timeout(self, tcb: Tcb, now: int) -> bool:
-        """The wheel fired: send again, or probe a shut window. False when the peer has been silent too long (R2)."""
-        if self.deadline == 0:
+        """The wheel fired. False when the peer has been silent for too long (R2 of RFC 9293 section 3.8.3)."""
+        if self.cork_deadline and now >= self.cork_deadline:
+            tcb.send_soon()
+        if self.deadline == 0 or now < self.deadline:
             return True
-        if now < self.deadline:
-            # ACKs have moved the deadline since the timer was armed.
-            tcb.context.arm(tcb, self.deadline)
-            return True
-        tcb.context.counters.TCPTimeouts += 1
-        if tcb.snd_nxt == tcb.snd_una:
-            # The window is shut: one byte beyond it (RFC 9293 section 3.8.6.1); from now on it is retransmitted like any other.
-            tcb.put_data(tcb.snd_una, ACK | PSH, self.buffer, 0, 1, now)
-            tcb.snd_nxt = tcb.snd_nxt + 1 & MASK
+        purpose = self.purpose
+        self.purpose = NOTHING
+        if purpose == REORDER and now < self.retransmit_at:
+            self.recovery.reorder_timed_out(tcb, now)
+        elif purpose == TAIL_PROBE:
+            self.send_tail_probe(tcb, now)
+        elif purpose == WINDOW_PROBE:
+            self.send_window_probe(tcb, now)
         else:
-            if self.unanswered >= tcb.context.settings.tcp_retries2:
+            if not self.retransmission_timeout(tcb, now):
                 return False
-            self.unanswered += 1
-            self.backoff += 1
-            self.recover = tcb.snd_nxt
-            self.recovering = True
-            self.retransmit(tcb, now)
-        self.deadline = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
-        tcb.context.arm(tcb, self.deadline)
+        tcb.send_soon()
         return True
+
+    def retransmission_timeout(self, tcb: Tcb, now: int) -> bool:
+        """RFC 6298 section 5.4 to 5.6. False when it was the last."""
+        counters = tcb.context.counters
+        counters.TCPTimeouts += 1
+        if tcb.gave_up(self.unanswered, self.waiting_since, now):
+            return False
+        self.unanswered += 1
+        self.backoff += 1
+        if self.unanswered == tcb.context.settings.tcp_retries1:
+            # R1: the program may look (RFC 9293 SHLD-9).
+            tcb.context.notify(tcb)
+        if tcb.snd_wnd == 0:
+            # The window shut, or shrank, over what is on its way: that is probed, not lost (RFC 9293 section 3.8.6).
+            counters.TCPWinProbe += 1
+            self.resend(tcb, self.recovery.board.flights[self.recovery.board.head], now)
+        else:
+            self.recovery.timed_out(tcb, now)
+        self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+        return True
+
+    def send_window_probe(self, tcb: Tcb, now: int) -> None:
+        """One byte beyond a window that is shut, or what a silly one takes (RFC 9293 sections 3.8.6.1 and 3.8.6.2.1).
+
+        From now on it is retransmitted like anything else.
+        """
+        tcb.context.counters.TCPTimeouts += 1
+        tcb.context.counters.TCPWinProbe += 1
+        if tcb.snd_nxt == tcb.snd_una and self.buffer.length:
+            # What a small window takes, else one byte.
+            size = max(1, min(self.buffer.length, tcb.snd_wnd, tcb.send_mss()))
+            tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
+            self.went_out(tcb, size, now)
+            self.backoff += 1
+            self.retransmit_at = now + self.rtt.backed_off(min(self.backoff - 1, MAX_BACKOFF))
+
+    def send_tail_probe(self, tcb: Tcb, now: int) -> None:
+        """A tail loss probe: new data if some may go, else the last flight again (RFC 8985 section 7.3)."""
+        recovery = self.recovery
+        mss = tcb.send_mss()
+        if self.send_new(tcb, mss, mss, now):
+            recovery.probe_sent(tcb, False)
+        else:
+            board = recovery.board
+            last = len(board.flights) - 1
+            flight: Flight = board.flights[last]
+            if (flight.end - flight.seq & MASK) > mss:
+                board.split(last, flight.end - mss & MASK)
+                flight = board.flights[last + 1]
+            self.resend(tcb, flight, now)
+            recovery.probe_sent(tcb, True)
+        self.retransmit_at = now + self.rtt.rto

@@ -34,12 +34,22 @@ class Event(IntEnum):
     RCV_RST = 6
     ABORT = 7
     TIMEOUT = 8
+    ACTIVE_OPEN = 9
+    RCV_SYN_ACK = 10
+    REFUSED = 11
+    """An active open failed: a RST, no answer in time, or nobody there."""
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CLOSED, Event.PASSIVE_OPEN): State.LISTEN,
+    (State.CLOSED, Event.ACTIVE_OPEN): State.SYN_SENT,
     (State.LISTEN, Event.RCV_SYN): State.SYN_RECEIVED,
     (State.LISTEN, Event.CLOSE): State.CLOSED,
+    (State.SYN_SENT, Event.RCV_SYN_ACK): State.ESTABLISHED,
+    (State.SYN_SENT, Event.RCV_SYN): State.SYN_RECEIVED,
+    (State.SYN_SENT, Event.CLOSE): State.CLOSED,
+    (State.SYN_SENT, Event.REFUSED): State.CLOSED,
+    (State.SYN_RECEIVED, Event.REFUSED): State.CLOSED,
     (State.SYN_RECEIVED, Event.RCV_ACK_OF_SYN): State.ESTABLISHED,
     (State.SYN_RECEIVED, Event.RCV_RST): State.LISTEN,
     (State.SYN_RECEIVED, Event.TIMEOUT): State.LISTEN,

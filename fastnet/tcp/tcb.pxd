@@ -1,17 +1,20 @@
 cimport cython
 
 from fastnet._buffer cimport ByteRing
+from fastnet._headers cimport SegmentWriter
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 
-cdef long long MASK, MILLISECOND
+cdef int ACK, SYN, URG, TIMESTAMPS_SIZE
+cdef long long MASK, HALF, MILLISECOND
 
 
 cdef class Tcb(Endpoint):
     cdef public Context context
     cdef public Request handshake
     cdef public Receiver receiver
+    cdef public long long armed
     cdef public unsigned int snd_una
     cdef public unsigned int snd_nxt
     cdef public unsigned int snd_wnd
@@ -21,6 +24,8 @@ cdef class Tcb(Endpoint):
     cdef public unsigned int rcv_nxt
     cdef public unsigned int rcv_adv
     cdef public unsigned int ts_recent
+    cdef public unsigned char ttl
+    cdef public unsigned char tos
     cdef public bint fin_received
     cdef public bint nodelay
     cdef public bint ack_due
@@ -28,12 +33,18 @@ cdef class Tcb(Endpoint):
 
     cpdef acknowledge_soon(self)
     cpdef send_soon(self)
-    @cython.locals(handshake=Request, window=cython.uint, ts_val=cython.longlong)
+    cpdef wake_at(self, long long deadline)
+    cpdef unreachable(self, int number, bint hard, long long now)
+    cpdef path_narrowed(self, long long mtu, long long now)
+    cpdef bint gave_up(self, int retries, long long since, long long now) except -1
+    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list)
     cpdef put(self, unsigned int seq, int flags, long long now)
-    @cython.locals(handshake=Request, window=cython.uint)
+    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong)
     cpdef put_data(
-        self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long now
+        self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long urgent, long long now
     )
+    @cython.locals(handshake=Request)
+    cpdef put_syn(self, int flags, long long now)
     @cython.locals(gain=cython.longlong, window=cython.uint)
     cpdef unsigned int window_to_offer(self) except? 0
     @cython.locals(mss=cython.int)

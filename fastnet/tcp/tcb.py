@@ -1,10 +1,13 @@
 """The transmission control block: RFC 9293's variables of a connection, and how segments leave with them."""
 
 from fastnet._buffer import ByteRing
+from fastnet._headers import ACK, SYN, URG
 from fastnet.tcp.context import Context, Endpoint
-from fastnet.tcp.numbers import MASK, MILLISECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
+
+TIMESTAMPS_SIZE = 12
 
 
 class Tcb(Endpoint):
@@ -17,13 +20,15 @@ class Tcb(Endpoint):
     :ivar receiver: made when there is something to read
     :ivar fin_received: the peer will send no more
     :ivar nodelay: True switches Nagle's algorithm off (TCP_NODELAY)
+    :ivar ttl, tos: of its packets; 0: as the stack's
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
     :ivar queued: True while it waits in ``Context.outbox``
+    :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
     """
 
     __slots__ = (
-        "ack_due", "context", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv", "rcv_nxt",
-        "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "ts_recent",
+        "ack_due", "armed", "context", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv", "rcv_nxt",
+        "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl",
     )  # fmt: skip
 
     context: Context
@@ -42,6 +47,9 @@ class Tcb(Endpoint):
     nodelay: bool
     ack_due: bool
     queued: bool
+    ttl: int
+    tos: int
+    armed: int
 
     def acknowledge_soon(self) -> None:
         """Send an ACK when the batch is over, with data if there is some."""
@@ -54,26 +62,89 @@ class Tcb(Endpoint):
             self.queued = True
             self.context.outbox.append(self)
 
+    def wake_at(self, deadline: int) -> None:
+        """Have ``timer_fires`` called at a deadline (ns), or before; what falls due later costs nothing."""
+        if self.timer < 0 or deadline < self.armed:
+            self.armed = deadline
+            self.context.arm(self, deadline)
+
+    def unreachable(self, number: int, hard: bool, now: int) -> None:
+        """ICMP says that a segment on its way did not arrive: an errno, and whether that is final."""
+
+    def path_narrowed(self, mtu: int, now: int) -> None:
+        """ICMP says that a segment on its way was larger than a link takes (RFC 1191)."""
+
+    def gave_up(self, retries: int, since: int, now: int) -> bool:
+        """Has the peer been silent for so long that the connection is over (R2 of RFC 9293 section 3.8.3)?
+
+        :param retries: retransmissions without an answer; ``since``: when the first was sent, ns, 0 before it
+        """
+        return retries >= self.context.settings.tcp_retries2
+
     def put(self, seq: int, flags: int, now: int) -> None:
         """A segment without data."""
         handshake = self.handshake
+        writer = self.context.writer
         window = self.window_to_offer()
+        blocks = None
+        if self.receiver is not None:
+            blocks = self.receiver.blocks_to_report(handshake.sack)
+            self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = False
+        if self.ttl or self.tos:
+            writer.dress(self.ttl, self.tos)
         if handshake.timestamps:
             ts_val = now // MILLISECOND + handshake.ts_offset & MASK
-            self.context.writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, True, ts_val, self.ts_recent)
+            writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, True, ts_val, self.ts_recent, blocks)
         else:
-            self.context.writer.control(handshake.flow, seq, self.rcv_nxt, flags, window)
+            writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, False, 0, 0, blocks)
+        if self.ttl or self.tos:
+            writer.undress()
 
-    def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, now: int) -> None:
-        """A segment with ``size`` bytes of a queue."""
+    def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> None:
+        """A segment with ``size`` bytes of a queue.
+
+        :param urgent: the sequence number behind the last urgent byte, -1 without (RFC 9293 section 3.8.5)
+        """
         handshake = self.handshake
+        writer = self.context.writer
         window = self.window_to_offer()
+        blocks = None
+        pointer = 0
+        if self.receiver is not None:
+            # SACK blocks go along where there is room.
+            if self.context.mss - size >= TIMESTAMPS_SIZE + 36:
+                blocks = self.receiver.blocks_to_report(handshake.sack)
+            self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = False
-        self.context.writer.data(
+        if urgent >= 0:
+            pointer = urgent - seq & MASK
+            if 0 < pointer < HALF:
+                flags |= URG
+                pointer = min(pointer, 0xFFFF)
+            else:
+                pointer = 0
+        if self.ttl or self.tos:
+            writer.dress(self.ttl, self.tos)
+        writer.data(
             handshake.flow, seq, self.rcv_nxt, flags, window, handshake.timestamps,
-            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size,
+            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer,
         )  # fmt: skip
+        if self.ttl or self.tos:
+            writer.undress()
+
+    def put_syn(self, flags: int, now: int) -> None:
+        """Our SYN, or SYN-ACK, with its options."""
+        handshake = self.handshake
+        if self.ttl or self.tos:
+            self.context.writer.dress(self.ttl, self.tos)
+        self.context.writer.synack(
+            handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd, self.context.mss,
+            handshake.rcv_shift if handshake.wscale else -1, handshake.sack, handshake.timestamps,
+            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent if flags & ACK else 0,
+        )  # fmt: skip
+        if self.ttl or self.tos:
+            self.context.writer.undress()
 
     def window_to_offer(self) -> int:
         """The window field: what the reader has room for, never less than was offered before (SHLD-14)."""
@@ -81,11 +152,15 @@ class Tcb(Endpoint):
             # Only by steps worth a segment: silly window avoidance (RFC 9293 section 3.8.6.2.2, RFC 1122 4.2.3.3).
             gain = self.receiver.growth(self.rcv_nxt, self.rcv_adv)
             if gain >= min(self.context.mss, self.receiver.limit // 2):
+                if self.rcv_adv == self.rcv_nxt:
+                    self.context.counters.TCPFromZeroWindowAdv += 1
                 self.rcv_adv = self.rcv_adv + gain & MASK
+            elif self.rcv_adv == self.rcv_nxt:
+                self.context.counters.TCPToZeroWindowAdv += 1
         window = self.rcv_adv - self.rcv_nxt & MASK
         return min(window >> self.handshake.rcv_shift, 0xFFFF)
 
     def send_mss(self) -> int:
         """Data bytes of a full segment: the peer's MSS or the device's, options off (RFC 9293 MUST-16, RFC 6691)."""
         mss = min(self.handshake.mss, self.context.mss)
-        return mss - 12 if self.handshake.timestamps else mss
+        return mss - TIMESTAMPS_SIZE if self.handshake.timestamps else mss

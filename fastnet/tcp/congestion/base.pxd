@@ -1,0 +1,21 @@
+cdef class Acknowledgment:
+    cdef public long long acked
+    cdef public long long rtt
+    cdef public long long min_rtt
+    cdef public long long in_flight
+    cdef public long long round
+    cdef public long long now
+
+
+cdef class CongestionControl:
+    cdef public long long mss
+    cdef public long long cwnd
+    cdef public long long ssthresh
+
+    cpdef Py_ssize_t initial_window(self) except -1
+    cpdef acknowledged(self, Acknowledgment ack)
+    cpdef reduce(self, long long in_flight, long long now)
+    cpdef timed_out(self, long long in_flight, long long now)
+    cpdef recovered(self, long long now)
+    cpdef undo(self, long long cwnd, long long ssthresh)
+    cpdef restarted(self, long long now)

@@ -1,0 +1,83 @@
+"""What a congestion control is told, and what it decides: CWND and SSTHRESH (RFC 5681).
+
+To write one in Python, subclass ``CongestionControl``, override what differs, and give the class to a connection:
+
+    connection.set_congestion_control(Mine)
+
+Which segments are lost, what is retransmitted and how CWND comes down during recovery is not its business (``recovery.py``).
+"""
+
+NO_THRESHOLD = 0x7FFFFFFF
+"""SSTHRESH before the first loss: as high as it can be (RFC 5681 section 3.1)."""
+
+
+class Acknowledgment:
+    """What one ACK told the sender. The same object is filled again for the next.
+
+    :ivar acked: bytes that it says have arrived, in order or not
+    :ivar rtt: the round-trip time that it measured, ns; 0 when none could be
+    :ivar min_rtt: the smallest so far, ns; 0 before the first
+    :ivar in_flight: bytes that are on their way after it
+    :ivar round: counts round trips: it rises when data sent after the last rise was acknowledged
+    :ivar now: when it came, ns
+    """
+
+    __slots__ = ("acked", "in_flight", "min_rtt", "now", "round", "rtt")
+
+    def __init__(self) -> None:
+        self.acked = 0
+        self.rtt = 0
+        self.min_rtt = 0
+        self.in_flight = 0
+        self.round = 0
+        self.now = 0
+
+
+class CongestionControl:
+    """CWND and SSTHRESH of one connection, bytes. This class alone does slow start and nothing else.
+
+    :param mss: bytes of data in a full segment
+    """
+
+    name = "slow start"
+
+    __slots__ = ("cwnd", "mss", "ssthresh")
+
+    def __init__(self, mss: int) -> None:
+        self.mss = mss
+        self.cwnd = self.initial_window()
+        self.ssthresh = NO_THRESHOLD
+
+    def initial_window(self) -> int:
+        """IW10 (RFC 6928)."""
+        return min(10 * self.mss, max(2 * self.mss, 14600))
+
+    def acknowledged(self, ack: Acknowledgment) -> None:
+        """New data has arrived, outside recovery, while CWND was what held the sender back."""
+        if self.cwnd < self.ssthresh:
+            self.cwnd += ack.acked
+
+    def reduce(self, in_flight: int, now: int) -> None:
+        """Something was lost: set SSTHRESH. Recovery brings CWND there.
+
+        :param in_flight: FlightSize, bytes
+        """
+        self.ssthresh = max(in_flight // 2, 2 * self.mss)
+
+    def timed_out(self, in_flight: int, now: int) -> None:
+        """The retransmission timer fired, for the first time for this data: one segment, then slow start (RFC 5681 equation 4)."""
+        self.reduce(in_flight, now)
+        self.cwnd = self.mss
+
+    def recovered(self, now: int) -> None:
+        """Everything that was on its way at the loss has arrived."""
+        self.cwnd = max(self.ssthresh, 2 * self.mss)
+
+    def undo(self, cwnd: int, ssthresh: int) -> None:
+        """It was no loss after all: back to what was before."""
+        self.cwnd = max(self.cwnd, cwnd)
+        self.ssthresh = max(self.ssthresh, ssthresh)
+
+    def restarted(self, now: int) -> None:
+        """Nothing was sent for longer than the retransmission timeout (RFC 5681 section 4.1)."""
+        self.cwnd = min(self.cwnd, self.initial_window())

@@ -1,0 +1,22 @@
+cimport cython
+
+from fastnet.tcp.congestion.base cimport Acknowledgment
+
+cdef long long MILLISECOND, MIN_RTT_THRESH, MAX_RTT_THRESH, INFINITE
+cdef int MIN_RTT_DIVISOR, N_RTT_SAMPLE, CSS_GROWTH_DIVISOR, CSS_ROUNDS, L
+
+
+@cython.final
+cdef class HyStart:
+    cdef public bint done
+    cdef public bint css
+    cdef public int css_rounds
+    cdef public long long css_baseline_min_rtt
+    cdef public long long current_round_min_rtt
+    cdef public long long last_round_min_rtt
+    cdef public int rtt_sample_count
+    cdef public long long round
+
+    @cython.locals(grown=cython.longlong, thresh=cython.longlong)
+    cpdef Py_ssize_t growth(self, Acknowledgment ack, long long mss) except -1
+    cpdef start_round(self, long long number)

@@ -1,0 +1,28 @@
+"""NewReno: slow start, and one segment more for each round trip (RFC 5681, RFC 3465 with L = 2)."""
+
+from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
+
+
+class NewReno(CongestionControl):
+    """The standard's own congestion control.
+
+    :ivar counted: bytes acknowledged since CWND last grew in congestion avoidance
+    """
+
+    name = "reno"
+
+    __slots__ = ("counted",)
+
+    def __init__(self, mss: int) -> None:
+        CongestionControl.__init__(self, mss)
+        self.counted = 0
+
+    def acknowledged(self, ack: Acknowledgment) -> None:
+        """Slow start by what arrived; congestion avoidance by a segment for each CWND that arrived."""
+        if self.cwnd < self.ssthresh:
+            self.cwnd += ack.acked
+            return
+        self.counted += ack.acked
+        if self.counted >= self.cwnd:
+            self.counted -= self.cwnd
+            self.cwnd += self.mss

@@ -1,0 +1,52 @@
+"""ICMP errors about segments of ours (RFC 9293 section 3.9.2.2, RFC 5927): who hears of them, and what they are believed."""
+
+import errno
+
+from fastnet._headers import Segment
+from fastnet.tcp.context import Context
+from fastnet.tcp.numbers import HALF, MASK
+from fastnet.tcp.tcb import Tcb
+
+UNREACHABLE = 3
+
+FRAGMENTATION_NEEDED = 4
+CODES: dict[int, tuple[int, bool]] = {
+    0: (errno.ENETUNREACH, False),
+    1: (errno.EHOSTUNREACH, False),
+    2: (errno.ENOPROTOOPT, True),
+    3: (errno.ECONNREFUSED, True),
+    5: (errno.EOPNOTSUPP, False),
+    6: (errno.ENETUNREACH, True),
+    7: (errno.EHOSTUNREACH, True),
+    8: (errno.ENONET, True),
+    9: (errno.ENETUNREACH, True),
+    10: (errno.EHOSTUNREACH, True),
+    11: (errno.ENETUNREACH, False),
+    12: (errno.EHOSTUNREACH, False),
+    13: (errno.EHOSTUNREACH, True),
+    14: (errno.EHOSTUNREACH, True),
+    15: (errno.EHOSTUNREACH, True),
+}
+"""Code of "destination unreachable" -> what the program hears, and whether it is final (Linux's icmp_err_convert)."""
+
+
+def error_arrives(seg: Segment, context: Context, now: int) -> None:
+    """An error about a segment of ours. It is believed only if that segment is on its way (RFC 5927 section 4.1)."""
+    number = context.demux.find(seg.flow)
+    endpoint = context.endpoints[number] if number >= 0 else None
+    if not isinstance(endpoint, Tcb):
+        context.counters.IcmpInErrors += 1
+        return
+    if (seg.seq - endpoint.snd_una & MASK) >= HALF or (endpoint.snd_nxt - seg.seq & MASK) >= HALF or seg.seq == endpoint.snd_nxt:
+        context.counters.OutOfWindowIcmps += 1
+        return
+    if seg.icmp_type == UNREACHABLE:
+        context.counters.IcmpInDestUnreachs += 1
+        if seg.icmp_code == FRAGMENTATION_NEEDED:
+            endpoint.path_narrowed(seg.icmp_mtu, now)
+        else:
+            error, hard = CODES.get(seg.icmp_code, (errno.EHOSTUNREACH, False))
+            endpoint.unreachable(error, hard, now)
+    else:
+        # Time exceeded, parameter problem: soft, whatever they say (MUST-56).
+        endpoint.unreachable(errno.EHOSTUNREACH, False, now)

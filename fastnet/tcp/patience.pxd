@@ -1,0 +1,17 @@
+cimport cython
+
+cdef long long MILLISECOND, SECOND
+
+
+@cython.final
+cdef class Patience:
+    cdef public bint keepalive
+    cdef public long long idle
+    cdef public long long interval
+    cdef public int count
+    cdef public int probes
+    cdef public long long user_timeout
+
+    cpdef set_user_timeout(self, long long milliseconds)
+    cpdef Py_ssize_t next_look(self, long long heard_at) except -1
+    cpdef bint is_over(self, long long heard_at, long long now) except -1

@@ -1,0 +1,84 @@
+cimport cython
+
+from fastnet._headers cimport Segment
+from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl
+from fastnet.tcp.rtt cimport RttEstimator
+from fastnet.tcp.scoreboard cimport Flight, Scoreboard
+from fastnet.tcp.tcb cimport Tcb
+
+cdef int OPTION_SACK, OPTION_TIMESTAMPS
+cdef int OPEN, RECOVERY, LOSS, DUP_THRESH
+cdef long long MASK, HALF, MILLISECOND, MAX_RTT
+
+
+@cython.final
+cdef class Recovery:
+    cdef public Scoreboard board
+    cdef public CongestionControl congestion
+    cdef public RttEstimator rtt
+    cdef public Acknowledgment ack
+    cdef public int state
+    cdef public unsigned int recover
+    cdef public unsigned int round_end
+    cdef public unsigned int probe_end
+    cdef public unsigned int undo_una
+    cdef public bint limited
+    cdef public bint probing
+    cdef public bint probe_again
+    cdef public bint frto
+    cdef public bint hold
+    cdef public bint held
+    cdef public bint after_timeout
+    cdef public long long duplicates
+    cdef public long long reorder_deadline
+    cdef public long long prr_delivered
+    cdef public long long prr_out
+    cdef public long long recover_fs
+    cdef public long long first_stamp
+    cdef public long long undo_bytes
+    cdef public long long undo_cwnd
+    cdef public long long undo_ssthresh
+
+    @cython.locals(board=Scoreboard, outstanding=cython.longlong, arrived=cython.longlong)
+    cpdef Py_ssize_t pipe(self, Tcb tcb) except -1
+    @cython.locals(
+        board=Scoreboard, ack=Acknowledgment, una=cython.uint, advanced=cython.bint, delivered=cython.longlong,
+        reported=cython.bint, fresh=cython.bint,
+    )
+    cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
+    @cython.locals(
+        board=Scoreboard, una=cython.uint, window=cython.uint, reported=cython.bint, i=cython.int, left=cython.uint,
+        right=cython.uint, size=cython.uint, ahead=cython.uint,
+    )
+    cpdef bint take_blocks(self, Tcb tcb, Segment seg, unsigned int before, long long now) except -1
+    @cython.locals(outer=cython.uint)
+    cpdef bint is_duplicate(self, Segment seg, unsigned int left, unsigned int right) except -1
+    @cython.locals(board=Scoreboard, ack=Acknowledgment, elapsed=cython.longlong, offset=cython.longlong)
+    cpdef measure(self, Tcb tcb, Segment seg, bint advanced)
+    @cython.locals(board=Scoreboard, lost=cython.longlong, again=cython.longlong, wait=cython.longlong)
+    cpdef bint find_losses(self, Tcb tcb, bint advanced, long long now) except -1
+    cpdef bint was_recovered(self, Tcb tcb) except -1
+    @cython.locals(many=cython.bint)
+    cpdef Py_ssize_t reordering_window(self) except -1
+    cpdef remember(self, Tcb tcb)
+    @cython.locals(in_flight=cython.longlong)
+    cpdef enter_recovery(self, Tcb tcb, long long delivered, long long now)
+    @cython.locals(congestion=CongestionControl, pipe=cython.longlong, allowed=cython.longlong)
+    cpdef reduce_in_proportion(self, Tcb tcb, long long delivered, bint safe)
+    @cython.locals(stamped=cython.bint)
+    cpdef end_or_undo(self, Tcb tcb, Segment seg, bint advanced, long long now)
+    cpdef end(self, Tcb tcb)
+    cpdef undo(self, Tcb tcb)
+    @cython.locals(board=Scoreboard, fresh=cython.bint, again=cython.longlong, wait=cython.longlong)
+    cpdef timed_out(self, Tcb tcb, long long now)
+    cpdef reorder_timed_out(self, Tcb tcb, long long now)
+    cpdef bint may_probe(self, Tcb tcb) except -1
+    cpdef probe_sent(self, Tcb tcb, bint again)
+    @cython.locals(ahead=cython.uint)
+    cpdef answer_to_probe(self, Tcb tcb, Segment seg, bint advanced, bint reported, long long now)
+    @cython.locals(size=cython.uint)
+    cpdef sent_again(self, Tcb tcb, Flight flight, long long now)
+    cpdef sent(self, unsigned int seq, unsigned int end, long long now)
+
+
+cdef bint ack_is_bare(Segment seg) except -1

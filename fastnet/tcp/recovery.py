@@ -1,0 +1,396 @@
+"""How much may be on its way now, and what of it is sent again: loss recovery around a scoreboard and a congestion control.
+
+    OPEN ----- something is lost ------> RECOVERY --- all that was on its way then has arrived ---> OPEN
+    any ------ the timer fired --------> LOSS ------- the same, or it was no loss (F-RTO) --------> OPEN
+
+RECOVERY sends by Proportional Rate Reduction (RFC 9937). With SACK, RACK says what is lost (RFC 8985); without, the third duplicate
+ACK and partial ACKs do (RFC 6582). A reduction that turns out to have been needless is undone: by a D-SACK for all that was sent again
+(RFC 2883), by timestamps (RFC 3522), or by the arrival of an original after a timeout (RFC 5682).
+"""
+
+from fastnet._headers import OPTION_SACK, OPTION_TIMESTAMPS, Segment
+from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.rack import DUP_THRESH
+from fastnet.tcp.rtt import RttEstimator
+from fastnet.tcp.scoreboard import Flight, Scoreboard
+from fastnet.tcp.tcb import Tcb
+
+OPEN = 0
+RECOVERY = 1
+LOSS = 2
+
+MAX_RTT = 120_000
+"""Milliseconds: no round trip that an echo of our timestamp claims is longer than the longest timeout."""
+
+
+class Recovery:
+    """One connection's.
+
+    :ivar state: OPEN, RECOVERY or LOSS; ``recover``: SND.NXT when it was entered
+    :ivar limited: CWND, and nothing else, held the sender back when it last sent
+    :ivar duplicates: duplicate ACKs in a row, where there is no SACK
+    :ivar reorder_deadline: when what is only late so far counts as lost, ns; 0 without
+    :ivar probe_end: SND.NXT after a tail loss probe; ``probing``: one is out; ``probe_again``: it was a retransmission
+    :ivar frto: after a timeout, until it is known whether it was spurious; ``hold``: new data goes before what counts as lost;
+        ``held``: that was so already; ``after_timeout``: there was a timeout, ever
+    :ivar first_stamp: our timestamp on the first retransmission of an episode, -1 before it
+    :ivar undo_bytes: retransmitted in this episode and not reported as duplicates
+    """
+
+    __slots__ = (
+        "ack", "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited",
+        "probe_again", "probe_end", "probing",
+        "prr_delivered", "prr_out", "recover", "recover_fs", "reorder_deadline", "round_end", "rtt", "state", "undo_bytes",
+        "undo_cwnd", "undo_ssthresh", "undo_una",
+    )  # fmt: skip
+
+    def __init__(self, congestion: CongestionControl, rtt: RttEstimator, snd_nxt: int) -> None:
+        self.board = Scoreboard()
+        self.congestion = congestion
+        self.rtt = rtt
+        self.ack = Acknowledgment()
+        self.state = OPEN
+        self.recover = snd_nxt
+        self.round_end = snd_nxt
+        self.limited = False
+        self.duplicates = 0
+        self.reorder_deadline = 0
+        self.probe_end = 0
+        self.probing = False
+        self.probe_again = False
+        self.prr_delivered = 0
+        self.prr_out = 0
+        self.recover_fs = 0
+        self.frto = False
+        self.hold = False
+        self.held = False
+        self.after_timeout = False
+        self.first_stamp = -1
+        self.undo_una = 0
+        self.undo_bytes = 0
+        self.undo_cwnd = 0
+        self.undo_ssthresh = 0
+
+    def pipe(self, tcb: Tcb) -> int:
+        """Bytes that are on their way, as far as anybody knows (RFC 6675 section 4)."""
+        board = self.board
+        outstanding = tcb.snd_nxt - tcb.snd_una & MASK
+        if self.duplicates:
+            # Each duplicate ACK stands for a segment that has arrived; the first on its way has not.
+            arrived = min(self.duplicates * self.congestion.mss, outstanding - self.congestion.mss)
+            return max(outstanding - board.lost - max(arrived, 0), 0)
+        return outstanding - board.sacked - board.lost
+
+    # ---- an ACK ----
+
+    def acknowledged(self, tcb: Tcb, seg: Segment, before: int, duplicate: bool, now: int) -> None:
+        """SND.UNA was ``before`` and is now what it is; the segment may carry SACK blocks, or be a duplicate ACK."""
+        board = self.board
+        ack = self.ack
+        una = tcb.snd_una
+        advanced = una != before
+        delivered = board.delivered
+        board.begin()
+        if advanced:
+            board.cumulative(una, now)
+        reported = False
+        if tcb.handshake.sack:
+            if seg.options & OPTION_SACK:
+                reported = self.take_blocks(tcb, seg, before, now)
+        elif advanced:
+            self.duplicates = max(0, self.duplicates - (una - before & MASK) // self.congestion.mss) if self.state == RECOVERY else 0
+        elif duplicate:
+            self.duplicates += 1
+        ack.acked = board.delivered - delivered
+        ack.now = now
+        self.measure(tcb, seg, advanced)
+        if advanced and (una - self.round_end & MASK) < HALF:
+            ack.round += 1
+            self.round_end = tcb.snd_nxt
+        if self.probing:
+            self.answer_to_probe(tcb, seg, advanced, reported, now)
+        if self.state != OPEN:
+            self.end_or_undo(tcb, seg, advanced, now)
+        fresh = self.find_losses(tcb, advanced, now)
+        if fresh and self.state == OPEN:
+            self.enter_recovery(tcb, ack.acked, now)
+        ack.in_flight = self.pipe(tcb)
+        if self.state == RECOVERY:
+            self.reduce_in_proportion(tcb, ack.acked, advanced and not fresh)
+        elif ack.acked and self.limited:
+            self.congestion.acknowledged(ack)
+
+    def take_blocks(self, tcb: Tcb, seg: Segment, before: int, now: int) -> bool:
+        """SACK blocks; True when the first is a D-SACK (RFC 2883 section 4): it reports data that came twice."""
+        board = self.board
+        una = tcb.snd_una
+        window = tcb.snd_nxt - una & MASK
+        reported = False
+        for i in range(seg.sack_count):
+            left = seg.sack_edge(2 * i)
+            right = seg.sack_edge(2 * i + 1)
+            size = right - left & MASK
+            if size == 0 or size >= HALF:
+                tcb.context.counters.TCPSACKDiscard += 1
+                continue
+            if i == 0 and self.is_duplicate(seg, left, right):
+                reported = True
+                tcb.context.counters.TCPDSACKRecv += 1
+                if (left - self.undo_una & MASK) < HALF:
+                    self.undo_bytes -= size
+                board.rack.duplicate_reported(una, tcb.snd_nxt)
+                continue
+            ahead = left - una & MASK
+            if ahead >= HALF and (right - una & MASK) <= window and (right - una & MASK) > 0:
+                left = una
+                ahead = 0
+            # Beyond what was sent, or behind what has arrived: a mistake, or old.
+            if ahead >= window or (right - una & MASK) > window:
+                if (una - right & MASK) >= HALF:
+                    tcb.context.counters.TCPSACKDiscard += 1
+                continue
+            board.sack(left, right, now)
+        return reported
+
+    def is_duplicate(self, seg: Segment, left: int, right: int) -> bool:
+        """Is the first block a D-SACK: behind the cumulative ACK, or within the second block?"""
+        if (seg.ack - right & MASK) < HALF:
+            return True
+        if seg.sack_count < 2:
+            return False
+        outer = seg.sack_edge(2)
+        return (left - outer & MASK) < HALF and (seg.sack_edge(3) - right & MASK) < HALF
+
+    def measure(self, tcb: Tcb, seg: Segment, advanced: bool) -> None:
+        """A round-trip time: of what was sent once, as Karn's rule wants it, or from the echo of a timestamp (RFC 7323 section 4)."""
+        board = self.board
+        ack = self.ack
+        ack.rtt = 0
+        ack.min_rtt = board.rack.min_rtt
+        if board.resent_at == 0:
+            if board.earliest:
+                ack.rtt = max(ack.now - board.latest, 1)
+                self.rtt.measure(max(ack.now - board.earliest, 1))
+        elif advanced and tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS:
+            # Only an echo of the last retransmission: an older one may have been on its way twice, for as long as the timeout took.
+            offset = tcb.handshake.ts_offset
+            if (seg.ts_ecr - board.resent_at // MILLISECOND - offset & MASK) < HALF:
+                elapsed = ack.now // MILLISECOND + offset - seg.ts_ecr & MASK
+                # An echo of what we never sent would be a round trip of days.
+                if elapsed <= MAX_RTT:
+                    self.rtt.measure(max(elapsed, 1) * MILLISECOND)
+
+    def find_losses(self, tcb: Tcb, advanced: bool, now: int) -> bool:
+        """Was anything found lost that was not known to be?"""
+        board = self.board
+        lost = board.lost
+        again = board.lost_again
+        self.reorder_deadline = 0
+        if tcb.handshake.sack:
+            if board.sacked or self.state != OPEN or board.rack.reordering_seen:
+                wait = board.lose_overdue(now, self.reordering_window())
+                if wait:
+                    self.reorder_deadline = now + wait
+        elif self.state == RECOVERY:
+            if advanced:
+                board.lose_first(self.congestion.mss)
+        elif self.state == OPEN and self.duplicates >= DUP_THRESH and not self.was_recovered(tcb):
+            board.lose_first(self.congestion.mss)
+        tcb.context.counters.TCPLostRetransmit += board.lost_again - again
+        return board.lost > lost
+
+    def was_recovered(self, tcb: Tcb) -> bool:
+        """Duplicate ACKs for what a timeout sent again are no sign of loss (RFC 6582 section 4)."""
+        return self.after_timeout and self.recover == tcb.snd_una
+
+    def reordering_window(self) -> int:
+        """How long RACK waits, ns."""
+        many = self.state != OPEN or self.board.sacked >= DUP_THRESH * self.congestion.mss
+        return self.board.rack.reordering_window(many, self.rtt.srtt)
+
+    # ---- episodes ----
+
+    def remember(self, tcb: Tcb) -> None:
+        """An episode begins: note what to go back to if it was for nothing."""
+        self.undo_cwnd = self.congestion.cwnd
+        self.undo_ssthresh = self.congestion.ssthresh
+        self.undo_una = tcb.snd_una
+        self.undo_bytes = 0
+        self.first_stamp = -1
+        self.recover = tcb.snd_nxt
+
+    def enter_recovery(self, tcb: Tcb, delivered: int, now: int) -> None:
+        """Fast recovery begins."""
+        in_flight = tcb.snd_nxt - tcb.snd_una & MASK
+        self.remember(tcb)
+        self.congestion.reduce(in_flight, now)
+        self.state = RECOVERY
+        self.prr_delivered = 0
+        self.prr_out = 0
+        self.recover_fs = max(in_flight - self.board.sacked + delivered, self.congestion.mss)
+        if tcb.handshake.sack:
+            tcb.context.counters.TCPSackRecovery += 1
+        else:
+            tcb.context.counters.TCPRenoRecovery += 1
+
+    def reduce_in_proportion(self, tcb: Tcb, delivered: int, safe: bool) -> None:
+        """PRR (RFC 9937 section 6.2): what leaves follows what arrives, until CWND is SSTHRESH."""
+        congestion = self.congestion
+        pipe = self.pipe(tcb)
+        if not tcb.handshake.sack and delivered == 0 and self.duplicates:
+            # A duplicate ACK stands for a segment.
+            delivered = congestion.mss
+        self.prr_delivered += delivered
+        if pipe > congestion.ssthresh:
+            # Rounded up.
+            allowed = (self.prr_delivered * congestion.ssthresh + self.recover_fs - 1) // self.recover_fs - self.prr_out
+        else:
+            allowed = max(self.prr_delivered - self.prr_out, delivered)
+            if safe:
+                allowed += congestion.mss
+            allowed = min(congestion.ssthresh - pipe, allowed)
+        if self.prr_out == 0:
+            allowed = max(allowed, congestion.mss)
+        congestion.cwnd = pipe + max(allowed, 0)
+
+    def end_or_undo(self, tcb: Tcb, seg: Segment, advanced: bool, now: int) -> None:
+        """Is the episode over, or was it for nothing?"""
+        counters = tcb.context.counters
+        self.hold = False
+        if self.frto:
+            if self.board.original:
+                counters.TCPSpuriousRTOs += 1
+                self.undo(tcb)
+                return
+            # The first ACK after the timeout lets new data out, in place of more retransmissions; the second decides.
+            if advanced and not self.held:
+                self.hold = True
+                self.held = True
+            else:
+                self.frto = False
+        stamped = tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0 and seg.ts_ecr != 0
+        if advanced and stamped and self.first_stamp >= 0 and (seg.ts_ecr - self.first_stamp & MASK) >= HALF:
+            counters.TCPFullUndo += 1
+            self.undo(tcb)
+            return
+        if self.first_stamp >= 0 and self.undo_bytes <= 0 and self.board.lost == 0:
+            counters.TCPDSACKUndo += 1
+            self.undo(tcb)
+            return
+        if (tcb.snd_una - self.recover & MASK) < HALF:
+            self.end(tcb)
+            if self.state == RECOVERY:
+                self.congestion.recovered(now)
+            self.state = OPEN
+
+    def end(self, tcb: Tcb) -> None:
+        """Forget what the episode needed."""
+        self.frto = False
+        self.hold = False
+        self.duplicates = 0
+        self.board.timed_out_at = 0
+        self.board.rack.recovered()
+
+    def undo(self, tcb: Tcb) -> None:
+        """Nothing was lost: as it was before."""
+        self.board.restore()
+        self.congestion.undo(self.undo_cwnd, self.undo_ssthresh)
+        self.end(tcb)
+        self.first_stamp = -1
+        self.state = OPEN
+
+    # ---- timers ----
+
+    def timed_out(self, tcb: Tcb, now: int) -> None:
+        """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3, RFC 5682)."""
+        board = self.board
+        if board.renege():
+            tcb.context.counters.TCPSACKReneging += 1
+        if self.state != LOSS:
+            fresh = self.state == OPEN
+            self.remember(tcb)
+            self.congestion.timed_out(tcb.snd_nxt - tcb.snd_una & MASK, now)
+            self.frto = fresh and tcb.context.settings.tcp_frto != 0
+            self.held = False
+            self.after_timeout = True
+            board.timed_out_at = now
+            self.state = LOSS
+        else:
+            # Again: the timeout before has halved SSTHRESH already.
+            self.congestion.cwnd = self.congestion.mss
+            self.recover = tcb.snd_nxt
+            self.frto = False
+        self.duplicates = 0
+        self.probing = False
+        self.reorder_deadline = 0
+        again = board.lost_again
+        wait = self.reordering_window() if tcb.handshake.sack else 0
+        board.lose_at_timeout(now, wait)
+        tcb.context.counters.TCPLostRetransmit += board.lost_again - again
+
+    def reorder_timed_out(self, tcb: Tcb, now: int) -> None:
+        """What was only late so far is lost (RFC 8985 section 6.2, the reordering timer)."""
+        if self.find_losses(tcb, False, now) and self.state == OPEN:
+            self.enter_recovery(tcb, 0, now)
+        if self.state == RECOVERY:
+            self.reduce_in_proportion(tcb, 0, False)
+
+    # ---- tail loss probe (RFC 8985 section 7) ----
+
+    def may_probe(self, tcb: Tcb) -> bool:
+        """Is a probe of use: with SACK, when nothing is known to be missing and none is out?"""
+        return (
+            tcb.handshake.sack
+            and self.state == OPEN
+            and not self.probing
+            and self.board.sacked == 0
+            and self.rtt.srtt > 0
+        )
+
+    def probe_sent(self, tcb: Tcb, again: bool) -> None:
+        """A probe went out; ``again``: it was a retransmission."""
+        self.probing = True
+        self.probe_again = again
+        self.probe_end = tcb.snd_nxt
+        tcb.context.counters.TCPLossProbes += 1
+
+    def answer_to_probe(self, tcb: Tcb, seg: Segment, advanced: bool, reported: bool, now: int) -> None:
+        """Section 7.4: if the probe repaired a loss, that loss counts."""
+        ahead = tcb.snd_una - self.probe_end & MASK
+        if ahead >= HALF:
+            return
+        if not self.probe_again or reported or ahead == 0 and not advanced and ack_is_bare(seg):
+            # It was new data, or it came twice: nothing had been lost.
+            self.probing = False
+        elif ahead:
+            self.probing = False
+            tcb.context.counters.TCPLossProbeRecovery += 1
+            self.congestion.reduce(self.congestion.cwnd, now)
+            self.congestion.recovered(now)
+
+    # ---- what the sender did ----
+
+    def sent_again(self, tcb: Tcb, flight: Flight, now: int) -> None:
+        """A flight was retransmitted."""
+        size = flight.end - flight.seq & MASK
+        self.board.sent_again(flight, now)
+        self.undo_bytes += size
+        if self.first_stamp < 0:
+            self.first_stamp = now // MILLISECOND + tcb.handshake.ts_offset & MASK
+        if self.state == RECOVERY:
+            self.prr_out += size
+            tcb.context.counters.TCPFastRetrans += 1
+        elif self.state == LOSS:
+            tcb.context.counters.TCPSlowStartRetrans += 1
+
+    def sent(self, seq: int, end: int, now: int) -> None:
+        """New data went out."""
+        self.board.sent(seq, end, now)
+        if self.state == RECOVERY:
+            self.prr_out += end - seq & MASK
+
+
+def ack_is_bare(seg: Segment) -> bool:
+    """Does it carry neither data nor SACK blocks?"""
+    return seg.payload_length == 0 and not seg.options & OPTION_SACK

@@ -1,0 +1,67 @@
+cimport cython
+
+from fastnet.tcp.rack cimport Rack
+
+cdef long long MASK, HALF
+cdef int COMPACT
+
+
+@cython.final
+@cython.freelist(512)
+cdef class Flight:
+    cdef public unsigned int seq
+    cdef public unsigned int end
+    cdef public long long sent_at
+    cdef public bint sacked
+    cdef public bint lost
+    cdef public bint retransmitted
+
+
+@cython.final
+cdef class Scoreboard:
+    cdef public list flights
+    cdef public Rack rack
+    cdef public Py_ssize_t head
+    cdef public Py_ssize_t scan
+    cdef public long long sacked
+    cdef public long long lost
+    cdef public long long delivered
+    cdef public long long earliest
+    cdef public long long latest
+    cdef public long long resent_at
+    cdef public long long timed_out_at
+    cdef public long long lost_again
+    cdef public bint original
+
+    @cython.locals(flight=Flight)
+    cpdef sent(self, unsigned int seq, unsigned int end, long long now)
+    cpdef sent_again(self, Flight flight, long long now)
+    cpdef begin(self)
+    @cython.locals(flights=list, i=cython.Py_ssize_t, flight=Flight, size=cython.uint, behind=cython.uint)
+    cpdef cumulative(self, unsigned int una, long long now)
+    cpdef settle(self, Flight flight, unsigned int size)
+    @cython.locals(i=cython.Py_ssize_t, flight=Flight, ahead=cython.uint, size=cython.uint)
+    cpdef sack(self, unsigned int left, unsigned int right, long long now)
+    @cython.locals(flights=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, flight=Flight)
+    cpdef Py_ssize_t find(self, unsigned int seq) except -1
+    @cython.locals(flight=Flight, tail=Flight)
+    cpdef split(self, Py_ssize_t i, unsigned int at)
+    @cython.locals(rack=Rack)
+    cpdef deliver(self, Flight flight, long long now)
+    cpdef lose(self, Flight flight)
+    @cython.locals(flight=Flight)
+    cpdef Py_ssize_t lose_first(self, unsigned int size) except -1
+    @cython.locals(
+        rack=Rack, flights=list, flight=Flight, i=cython.Py_ssize_t, longest=cython.longlong, remaining=cython.longlong
+    )
+    cpdef Py_ssize_t lose_overdue(self, long long now, long long wait) except -1
+    @cython.locals(rack=Rack, flights=list, flight=Flight, i=cython.Py_ssize_t)
+    cpdef lose_at_timeout(self, long long now, long long wait)
+    @cython.locals(i=cython.Py_ssize_t, flight=Flight)
+    cpdef lose_larger(self, long long mss)
+    @cython.locals(i=cython.Py_ssize_t, flight=Flight)
+    cpdef bint renege(self) except -1
+    @cython.locals(i=cython.Py_ssize_t, flight=Flight)
+    cpdef restore(self)
+    @cython.locals(flights=list, flight=Flight, i=cython.Py_ssize_t)
+    cpdef Py_ssize_t next_lost(self) except -2
