@@ -1,7 +1,8 @@
-"""Where packets come from and go to: a TUN device, or memory."""
+"""Where packets come from and go to: a TUN device, memory, or either behind a wire that is not perfect."""
 
 from fastnet._tun import Tun
 from fastnet.devices.base import Device
+from fastnet.devices.impairment import ImpairedDevice, ImpairedLink, Impairment
 from fastnet.devices.memory import MemoryDevice
 
-__all__ = ["Device", "MemoryDevice", "Tun"]
+__all__ = ["Device", "ImpairedDevice", "ImpairedLink", "Impairment", "MemoryDevice", "Tun"]
