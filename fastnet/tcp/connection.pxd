@@ -1,36 +1,21 @@
 cimport cython
 
 from fastnet._headers cimport Segment
+from fastnet.tcp.calls cimport UserCalls
 from fastnet.tcp.context cimport Context
 from fastnet.tcp.patience cimport Patience
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
-from fastnet.tcp.tcb cimport Tcb
 from fastnet.tcp.timewait cimport TimeWait
 
 cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
-cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
-cdef bytes TABLE
-cdef int EVENTS
-cdef int AFTER_HANDSHAKE, EVENT_CLOSE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_ABORT, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, SECOND, INVALID_RATELIMIT
-cdef tuple SENDING
+cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
+cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
+cdef long long MASK, HALF, MILLISECOND, INVALID_RATELIMIT
 
 
-cdef class Connection(Tcb):
-    cdef public Sender sender
-    cdef public int state
-    cdef public int error
-    cdef public int soft_error
-    cdef public bint orphan
-    cdef public Patience patience
-    cdef public object congestion
-    cdef public long long heard_at
-    cdef public long long state_deadline
-    cdef public long long challenged_at
-
-    cpdef fill(self, Context context, Request handshake, int state, long long now)
+cdef class Connection(UserCalls):
     cpdef establish(self, Context context, Request request, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, stamped=cython.bint, ahead=cython.uint)
     cpdef segment_arrives(self, Segment seg, long long now)
@@ -54,20 +39,7 @@ cdef class Connection(Tcb):
     cpdef fin_of(self, Segment seg, long long now)
     @cython.locals(where=cython.uint)
     cpdef fin_seen(self, Segment seg)
-    cpdef Receiver need_receiver(self, long long now)
     cpdef fin_arrives(self, long long now)
-    @cython.locals(sender=Sender, room=cython.longlong)
-    cpdef Py_ssize_t send(self, object data) except -1
-    @cython.locals(receiver=Receiver)
-    cpdef bytes receive(self, long long size)
-    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
-    cpdef was_read(self)
-    cpdef Py_ssize_t readable(self) except -1
-    cpdef Py_ssize_t writable(self) except -1
-    cpdef shutdown(self)
-    cpdef close(self, long long now)
-    cpdef abort(self, long long now)
-    cpdef end_fin_wait_2(self, long long now)
     cpdef unreachable(self, int number, bint hard, long long now)
     cpdef path_narrowed(self, long long mtu, long long now)
     @cython.locals(receiver=Receiver, sender=Sender, deadline=cython.longlong)
@@ -77,12 +49,7 @@ cdef class Connection(Tcb):
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
     @cython.locals(patience=Patience)
     cpdef keep_alive(self, long long now)
-    cpdef watch(self)
     @cython.locals(receiver=Receiver)
     cpdef send_pending(self, long long now)
-    cpdef Sender need_sender(self)
-    @cython.locals(before=cython.int)
-    cpdef move(self, int event)
-    cpdef finish(self, int event)
     @cython.locals(context=Context)
     cpdef enter_time_wait(self, int event, long long now)

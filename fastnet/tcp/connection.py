@@ -1,4 +1,4 @@
-"""A connection in the synchronized states: the TCB, the user's calls, and SEGMENT ARRIVES (RFC 9293 sections 3.3.1 and 3.10).
+"""SEGMENT ARRIVES and TIMEOUT of a connection in the synchronized states (RFC 9293 sections 3.10.7.4 and 3.10.8).
 
 Segments only note what has to be sent; ``send_pending`` sends it when the batch is over, so that a burst gets one ACK (MUST-58).
 """
@@ -6,99 +6,36 @@ Segments only note what has to be sent; ``send_pending`` sends it when the batch
 import errno
 
 from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment
-from fastnet.tcp.congestion import algorithm
-from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.calls import UserCalls
 from fastnet.tcp.context import Context
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
-from fastnet.tcp.patience import Patience
-from fastnet.tcp.receiver import Receiver
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.request import Request
-from fastnet.tcp.sender import Sender
-from fastnet.tcp.states import EVENTS, TABLE, Event, State, next_state
-from fastnet.tcp.tcb import Tcb
+from fastnet.tcp.states import Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
 
 ESTABLISHED = int(State.ESTABLISHED)
 FIN_WAIT_1 = int(State.FIN_WAIT_1)
 FIN_WAIT_2 = int(State.FIN_WAIT_2)
-TIME_WAIT = int(State.TIME_WAIT)
 CLOSED = int(State.CLOSED)
 CLOSE_WAIT = int(State.CLOSE_WAIT)
 LAST_ACK = int(State.LAST_ACK)
 CLOSING = int(State.CLOSING)
 
-EVENT_CLOSE = int(Event.CLOSE)
 RCV_FIN = int(Event.RCV_FIN)
 RCV_ACK_OF_FIN = int(Event.RCV_ACK_OF_FIN)
 RCV_RST = int(Event.RCV_RST)
-EVENT_ABORT = int(Event.ABORT)
 EVENT_TIMEOUT = int(Event.TIMEOUT)
 AFTER_HANDSHAKE = next_state(State.SYN_RECEIVED, Event.RCV_ACK_OF_SYN)
-SENDING = (ESTABLISHED, CLOSE_WAIT, int(State.SYN_SENT), int(State.SYN_RECEIVED))
-"""States in which SEND queues."""
 
 INVALID_RATELIMIT = 500 * MILLISECOND
 """At most one challenge ACK in this time for each connection (tcp_invalid_ratelimit). A limit of the whole stack's, which RFC 5961
 section 7 has, lets one connection's attacker learn of another's (CVE-2016-5696)."""
 
 
-class Connection(Tcb):
-    """One TCP connection.
+class Connection(UserCalls):
+    """One TCP connection."""
 
-    :ivar state: a ``State`` number
-    :ivar sender: made when there is something to send
-    :ivar orphan: the program has closed; nobody will read or write again
-    :ivar error: errno of what ended the connection, 0 for an orderly end
-    :ivar soft_error: errno of what ICMP last said about the way to the peer (RFC 1122 section 4.2.3.9); it ends nothing
-    :ivar heard_at: when the peer last sent something acceptable, ns
-    :ivar state_deadline: when the present state ends, ns, or SYN is sent again; 0 without
-    :ivar challenged_at: when the last challenge ACK was sent, ns
-    :ivar patience: made when the program asks for keep-alive or a user timeout
-    :ivar congestion: the congestion control it asked for, None for the setting's
-    """
-
-    __slots__ = (
-        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "sender", "soft_error", "state", "state_deadline",
-    )  # fmt: skip
-
-    state: int
-    orphan: bool
-    error: int
-    soft_error: int
-    sender: Sender | None
-    patience: Patience | None
-    congestion: type[CongestionControl] | None
-    heard_at: int
-    state_deadline: int
-    challenged_at: int
-
-    def fill(self, context: Context, handshake: Request, state: int, now: int) -> None:
-        """What every new connection (made by ``__new__``) begins with, and its 4-tuple taken."""
-        self.id = -1
-        self.timer = -1
-        self.notified = False
-        self.owner = None
-        self.context = context
-        self.handshake = handshake
-        self.state = state
-        self.sender = None
-        self.receiver = None
-        self.patience = None
-        self.congestion = None
-        self.ack_due = False
-        self.queued = False
-        self.fin_received = False
-        self.orphan = False
-        self.nodelay = False
-        self.ttl = 0
-        self.tos = 0
-        self.error = 0
-        self.soft_error = 0
-        self.armed = 0
-        self.state_deadline = 0
-        self.challenged_at = 0
-        self.heard_at = now
-        context.attach(handshake.flow, self)
+    __slots__ = ()
 
     def establish(self, context: Context, request: Request, seg: Segment, now: int) -> None:
         """Fill a new connection from a request and the segment that acknowledged its SYN-ACK."""
@@ -344,151 +281,21 @@ class Connection(Tcb):
             self.move(RCV_FIN)
         self.context.notify(self)
 
-    # ---- The user's calls (RFC 9293 section 3.9.1) ----
-
-    def send(self, data: bytes | bytearray | memoryview) -> int:
-        """SEND: queue bytes; returns how many fitted under tcp_wmem (0: wait until writable).
-
-        :raises BrokenPipeError: our side is closed
-        :raises OSError: the connection failed; ``errno`` says how
-        """
-        if self.error:
-            raise OSError(self.error, errno.errorcode[self.error])
-        if self.orphan or self.state not in SENDING:
-            raise BrokenPipeError(errno.EPIPE, "the sending side is closed")
-        sender = self.sender
-        if sender is None:
-            sender = self.need_sender()
-        room = sender.limit - sender.buffer.length
-        if room <= 0:
-            sender.full = True
-            return 0
-        view = memoryview(data).cast("B")
-        if len(view) > room:
-            view = view[:room]
-            sender.full = True
-        sender.buffer.append(view)
-        self.send_soon()
-        return len(view)
-
-    def receive(self, size: int) -> bytes:
-        """RECEIVE: at most ``size`` bytes; b"" when there are none now (``fin_received`` tells an end from a pause)."""
-        receiver = self.receiver
-        if receiver is None or receiver.buffer.length == 0:
-            return b""
-        data = receiver.buffer.take(size)
-        self.was_read()
-        return data
-
-    def was_read(self) -> None:
-        """The reader made room: a window update, once it is worth two full segments, or half of all there is (as BSD has it)."""
-        receiver = self.receiver
-        if receiver is not None and self.id >= 0 and not self.fin_received:
-            gain = receiver.growth(self.rcv_nxt, self.rcv_adv)
-            if gain >= min(2 * self.send_mss(), receiver.limit // 2):
-                window = self.rcv_adv - self.rcv_nxt & MASK
-                # Linux waits until the window has doubled (__tcp_select_window()): a reader in small steps sends few updates.
-                if gain >= window or gain >= receiver.limit // 4:
-                    self.acknowledge_soon()
-
-    def readable(self) -> int:
-        """Bytes that ``receive`` would give now."""
-        return self.receiver.buffer.length if self.receiver is not None else 0
-
-    def writable(self) -> int:
-        """Bytes that ``send`` would take now."""
-        if self.orphan or self.state not in SENDING:
-            return 0
-        if self.sender is None:
-            return self.context.settings.tcp_wmem[2]
-        return max(0, self.sender.limit - self.sender.buffer.length)
-
-    def shutdown(self) -> None:
-        """CLOSE as RFC 9293 has it: no more to send, but still to receive (SHUT_WR)."""
-        if self.state == ESTABLISHED or self.state == CLOSE_WAIT:
-            self.need_sender().fin_queued = True
-            self.move(EVENT_CLOSE)
-            self.send_soon()
-
-    def close(self, now: int) -> None:
-        """The program lets go: an orderly end, or a RST where bytes were left unread (tcp_close())."""
-        if self.orphan or self.state == CLOSED or self.state == TIME_WAIT:
-            self.orphan = True
-            return
-        if self.readable():
-            self.context.counters.TCPAbortOnClose += 1
-            self.abort(now)
-            return
-        self.orphan = True
-        self.shutdown()
-        if self.state == FIN_WAIT_2:
-            self.end_fin_wait_2(now)
-
-    def end_fin_wait_2(self, now: int) -> None:
-        """Nobody waits for the peer's FIN any more: give it tcp_fin_timeout."""
-        self.state_deadline = now + self.context.settings.tcp_fin_timeout * SECOND
-        self.wake_at(self.state_deadline)
-
-    def abort(self, now: int) -> None:
-        """ABORT (RFC 9293 section 3.10.5): a RST to the peer, and everything is forgotten."""
-        if self.state == CLOSED or self.state == TIME_WAIT:
-            return
-        self.put(self.snd_nxt, RST | ACK, now)
-        self.context.counters.TcpOutRsts += 1
-        self.error = errno.ECONNABORTED
-        self.finish(EVENT_ABORT)
-
-    # ---- Options of a connection ----
-
-    def set_congestion_control(self, choice: type[CongestionControl] | str) -> None:
-        """Another congestion control, by name or as a class of one's own (TCP_CONGESTION); data on its way goes on under it.
-
-        :raises ValueError: no such name
-        """
-        kind = algorithm(choice) if isinstance(choice, str) else choice
-        self.congestion = kind
-        if self.sender is not None:
-            self.sender.recovery.congestion = kind(self.send_mss())
-
-    def need_patience(self) -> Patience:
-        """Keep-alive and the user timeout, to be set; call ``watch`` afterwards."""
-        if self.patience is None:
-            self.patience = Patience(self.context.settings)
-        return self.patience
-
-    def watch(self) -> None:
-        """What ``patience`` says has changed: have the timer look."""
-        if self.patience is not None and self.id >= 0:
-            deadline = self.patience.next_look(self.heard_at)
-            if deadline:
-                self.wake_at(deadline)
-
-    def set_cork(self, cork: bool) -> None:
-        """TCP_CORK: keep partial segments back, for 200 ms at most; letting go sends what waits."""
-        sender = self.need_sender()
-        sender.cork = cork
-        if not cork:
-            sender.cork_deadline = 0
-            self.send_soon()
-
-    def send_urgent(self, data: bytes | bytearray | memoryview) -> int:
-        """SEND with the urgent flag: as ``send``, and what was queued up to its end is urgent (RFC 9293 section 3.8.5)."""
-        taken = self.send(data)
-        if taken and self.sender is not None:
-            self.sender.urgent = self.snd_una + self.sender.buffer.length & MASK
-        return taken
-
-    def urgent_left(self) -> int:
-        """Bytes that are still to be read, or to come, up to the end of the urgent data; 0 when there is none (MUST-33)."""
-        receiver = self.receiver
-        if receiver is None or receiver.urgent < 0:
-            return 0
-        left = receiver.urgent - self.rcv_nxt + receiver.buffer.length & MASK
-        return left if left < HALF else 0
-
-    def unanswered(self) -> int:
-        """Retransmissions since the peer last acknowledged something: at tcp_retries1 the owner is told (SHLD-9)."""
-        return self.sender.unanswered if self.sender is not None else 0
+    def enter_time_wait(self, event: int, now: int) -> None:
+        """Leave the 4-tuple to a TIME-WAIT, which is smaller; the last ACK goes first."""
+        context = self.context
+        self.move(event)
+        if self.ack_due:
+            self.put(self.snd_nxt, ACK, now)
+        self.sender = None
+        if context.time_wait_count >= context.settings.tcp_max_tw_buckets:
+            context.counters.TCPTimeWaitOverflow += 1
+            context.detach(self.handshake.flow, self)
+        else:
+            context.disarm(self)
+            TimeWait(context, self.handshake, self.id, self.snd_nxt, self.rcv_nxt, self.ts_recent, now)
+            self.id = -1
+        context.notify(self)
 
     # ---- ICMP (RFC 9293 section 3.9.2.2, RFC 5927) ----
 
@@ -604,60 +411,3 @@ class Connection(Tcb):
                 self.put(self.snd_nxt, ACK, now)
         elif receiver is not None and receiver.ack_at and not receiver.may_delay(self.rcv_nxt):
             self.put(self.snd_nxt, ACK, now)
-
-    def need_receiver(self, now: int) -> Receiver:
-        """The receiver, made at first use."""
-        if self.receiver is None:
-            rmem = self.context.settings.tcp_rmem
-            self.receiver = Receiver(rmem[1], rmem[2], self.rcv_nxt, self.rcv_adv, now)
-        return self.receiver
-
-    def need_sender(self) -> Sender:
-        """The sender, made at first use."""
-        if self.sender is None:
-            settings = self.context.settings
-            kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
-            congestion = kind(self.send_mss())
-            self.sender = Sender(settings.tcp_wmem[2], congestion, self.snd_nxt)
-            if self.handshake.rtt:
-                self.sender.rtt.measure(self.handshake.rtt)
-            if self.handshake.retries > 1:
-                # The handshake met loss: one segment to begin with (RFC 5681 section 3.1).
-                congestion.cwnd = congestion.mss
-        return self.sender
-
-    # ---- States ----
-
-    def move(self, event: int) -> None:
-        """Take the transition that the table has for an event."""
-        before = self.state
-        # next_state(), without the call.
-        self.state = TABLE[before * EVENTS + event] or next_state(before, event)
-        if before in (ESTABLISHED, CLOSE_WAIT) and self.state != CLOSE_WAIT:
-            self.context.counters.TcpCurrEstab -= 1
-            if self.state == CLOSED:
-                self.context.counters.TcpEstabResets += 1
-
-    def finish(self, event: int) -> None:
-        """CLOSED: the 4-tuple is free; bytes that came before the end can still be read."""
-        self.move(event)
-        self.context.detach(self.handshake.flow, self)
-        self.sender = None
-        if self.owner is not None:
-            self.context.notify(self)
-
-    def enter_time_wait(self, event: int, now: int) -> None:
-        """Leave the 4-tuple to a TIME-WAIT, which is smaller; the last ACK goes first."""
-        context = self.context
-        self.move(event)
-        if self.ack_due:
-            self.put(self.snd_nxt, ACK, now)
-        self.sender = None
-        if context.time_wait_count >= context.settings.tcp_max_tw_buckets:
-            context.counters.TCPTimeWaitOverflow += 1
-            context.detach(self.handshake.flow, self)
-        else:
-            context.disarm(self)
-            TimeWait(context, self.handshake, self.id, self.snd_nxt, self.rcv_nxt, self.ts_recent, now)
-            self.id = -1
-        context.notify(self)

@@ -209,7 +209,7 @@ def test_pieces_are_bounded() -> None:
 
 
 def test_out_of_order_beyond_the_window_is_cut_off() -> None:
-    wire = Wire(tcp_rmem=(4096, 8192, 8192))
+    wire = Wire(tcp_rmem=(4096, 4096, 4096))
     peer, connection = connected(wire, [("MSS", 1460)])
     peer.put("A", 4001, 1, b"z" * 1000)
     assert connection.receiver.pieces == [((peer.iss + 4001) & 0xFFFFFFFF, (peer.iss + 4097) & 0xFFFFFFFF)]

@@ -1,0 +1,52 @@
+cimport cython
+
+from fastnet.tcp.context cimport Context
+from fastnet.tcp.patience cimport Patience
+from fastnet.tcp.receiver cimport Receiver
+from fastnet.tcp.request cimport Request
+from fastnet.tcp.sender cimport Sender
+from fastnet.tcp.tcb cimport Tcb
+
+cdef int ACK, RST
+cdef int ESTABLISHED, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT
+cdef bytes TABLE
+cdef int EVENTS
+cdef int EVENT_CLOSE, EVENT_ABORT
+cdef long long MASK, HALF, SECOND
+cdef tuple SENDING
+
+
+cdef class UserCalls(Tcb):
+    cdef public Sender sender
+    cdef public int state
+    cdef public int error
+    cdef public int soft_error
+    cdef public bint orphan
+    cdef public Patience patience
+    cdef public object congestion
+    cdef public long long heard_at
+    cdef public long long state_deadline
+    cdef public long long challenged_at
+
+    cpdef fill(self, Context context, Request handshake, int state, long long now)
+    cpdef Receiver need_receiver(self, long long now)
+    @cython.locals(sender=Sender, room=cython.longlong)
+    cpdef Py_ssize_t send(self, object data) except -1
+    @cython.locals(receiver=Receiver)
+    cpdef bytes receive(self, long long size)
+    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
+    cpdef was_read(self)
+    cpdef Py_ssize_t readable(self) except -1
+    cpdef Py_ssize_t writable(self) except -1
+    cpdef shutdown(self)
+    cpdef close(self, long long now)
+    cpdef abort(self, long long now)
+    cpdef end_fin_wait_2(self, long long now)
+    cpdef watch(self)
+    cpdef Sender need_sender(self)
+    @cython.locals(before=cython.int)
+    cpdef move(self, int event)
+    cpdef finish(self, int event)
+    cpdef set_cork(self, bint cork)
+    cpdef Py_ssize_t urgent_left(self) except -1
+    cpdef int unanswered(self) except -1
