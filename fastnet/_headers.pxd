@@ -36,9 +36,9 @@ cdef class Segment:
     cpdef int deliver(self, ByteRing target, uint32_t skip, uint32_t size) except -1
     cpdef int place(self, ByteRing target, Py_ssize_t offset, uint32_t size) except -1
     cpdef uint32_t sack_edge(self, int i) noexcept
-    cdef void parse(self, uint8_t *packet, uint32_t n) noexcept nogil
+    cdef void parse(self, uint8_t *packet, uint32_t n, bint checked) noexcept nogil
     cdef void _parse_quoted(self, uint8_t *message, uint32_t n) noexcept nogil
-    cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil
+    cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo, bint checked) noexcept nogil
 
 
 cdef class SegmentBatch:
@@ -60,6 +60,8 @@ cdef class SegmentWriter:
     cdef readonly PacketRing ring
     cdef object flush
     cdef uint8_t usual_ttl
+    cdef readonly bint offload
+    cdef Py_ssize_t waiting
     cdef public uint8_t ttl
     cdef public uint8_t tos
 
@@ -79,5 +81,6 @@ cdef class SegmentWriter:
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
         ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=*, uint32_t urgent=*,
+        uint16_t segment_size=*,
     ) except -1
     cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1

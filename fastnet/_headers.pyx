@@ -37,6 +37,8 @@ cdef enum:
     MAX_WSCALE = 14
     # The largest window that a header can say (RFC 7323 section 2.3).
     MAX_WINDOW = 0x40000000
+    # Bytes of data that wait in a transmit ring before it is flushed: they should still be in the cache when the device reads them.
+    FLUSH_AT = 0x40000
 
 # TCP flags as they stand in the header's 14th byte.
 cdef enum:
@@ -176,9 +178,9 @@ cdef class Segment:
 
     def read(self, const uint8_t[::1] packet) -> None:
         """Parse one packet given as bytes; it must outlive the use of ``payload()``. For tests and tools."""
-        self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0])
+        self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0], False)
 
-    cdef void parse(self, uint8_t *packet, uint32_t n) noexcept nogil:
+    cdef void parse(self, uint8_t *packet, uint32_t n, bint checked) noexcept nogil:
         cdef uint32_t ihl, total
         cdef uint64_t pseudo
         cdef uint32_t source, target
@@ -229,7 +231,7 @@ cdef class Segment:
                 return
             pseudo = checksum_add(packet + 12, 8, 0)
             pseudo += swap16(PROTOCOL_TCP) + <uint64_t>swap16(<uint16_t>(total - ihl))
-            self._parse_tcp(packet + ihl, total - ihl, pseudo)
+            self._parse_tcp(packet + ihl, total - ihl, pseudo, checked)
             if self.cause == C_NONE:
                 self.flow.set(
                     0, (<uint64_t>V4_PREFIX << 32) | target, 0, (<uint64_t>V4_PREFIX << 32) | source,
@@ -269,14 +271,14 @@ cdef class Segment:
             load16(quoted + ihl), load16(quoted + ihl + 2),
         )
 
-    cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo) noexcept nogil:
+    cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo, bint checked) noexcept nogil:
         cdef uint32_t header = (tcp[12] >> 4) * 4
         cdef uint32_t i, j, size
         cdef uint8_t kind, flags
         if header < TCP_HEADER or header > n:
             self.cause = C_TCP_HEADER
             return
-        if checksum_fold(checksum_add(tcp, n, pseudo)) != 0xffff:
+        if not checked and checksum_fold(checksum_add(tcp, n, pseudo)) != 0xffff:
             self.cause = C_TCP_CHECKSUM
             return
         flags = tcp[13]
@@ -331,11 +333,11 @@ cdef class Segment:
 
 
 # A pointer to this is how the GIL-free loop reaches a Segment: taking a new reference would need the GIL.
-ctypedef void (*parse_function)(void *, uint8_t *, uint32_t) noexcept nogil
+ctypedef void (*parse_function)(void *, uint8_t *, uint32_t, bint) noexcept nogil
 
 
-cdef void _parse_one(Segment segment, uint8_t *packet, uint32_t n) noexcept nogil:
-    segment.parse(packet, n)
+cdef void _parse_one(Segment segment, uint8_t *packet, uint32_t n, bint checked) noexcept nogil:
+    segment.parse(packet, n, checked)
 
 
 cdef uint64_t _hash_of(Segment segment) noexcept nogil:
@@ -422,7 +424,7 @@ cdef class SegmentBatch:
         cdef PacketRing ring = self.ring
         with nogil:
             for i in range(n):
-                _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i])
+                _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i])
                 self.hashes[i] = _hash_pointer(self.pointers[i])
                 if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
                     _refuse_pointer(self.pointers[i])
@@ -459,14 +461,17 @@ cdef class SegmentWriter:
     :param ring: the transmit ring
     :param flush: called when the ring is full; it must empty it (hand it to the device)
     :param ttl: the usual time to live
+    :param offload: the device computes checksums of data and cuts large packets into segments
     :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
     """
 
-    def __init__(self, PacketRing ring not None, flush, uint8_t ttl=64):
+    def __init__(self, PacketRing ring not None, flush, uint8_t ttl=64, bint offload=False):
         # Any ring will do: its slots hold 128 bytes at least, and headers with all options 120.
         self.ring = ring
         self.flush = flush
         self.usual_ttl = ttl
+        self.offload = offload
+        self.waiting = 0
         self.ttl = ttl
         self.tos = 0
 
@@ -486,8 +491,11 @@ cdef class SegmentWriter:
 
     cdef uint8_t *reserve(self) except NULL:
         """The next free slot's packet; the caller fills it and finishes with ``_finish``."""
-        if self.ring.count == self.ring.slots:
+        if self.ring.count == 0:
+            self.waiting = 0
+        if self.ring.count == self.ring.slots or self.waiting > FLUSH_AT:
             self.flush()
+            self.waiting = 0
             if self.ring.count == self.ring.slots:
                 raise RuntimeError("the transmit ring is full and flush() did not empty it")
         return packet_at(self.ring, self.ring.count)
@@ -549,10 +557,11 @@ cdef class SegmentWriter:
     cpdef int data(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-        ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=None, uint32_t urgent=0,
+        ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=None, uint32_t urgent=0, uint16_t segment_size=0,
     ) except -1:
         """A segment with ``size`` bytes of a queue, from ``offset`` on. Other parameters as ``control``'s.
 
+        :param segment_size: bytes of data that the device is to put into a segment, where it cuts large packets itself
         :raises ValueError: the bytes are not there, or do not fit a slot
         """
         cdef uint8_t *packet = self.reserve()
@@ -568,6 +577,8 @@ cdef class SegmentWriter:
         if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
             raise ValueError(f"{size} bytes of data do not fit a packet")
         source.load(offset, packet + IPV4_HEADER + header, size)
+        self.ring.segment_size[self.ring.count] = segment_size if size > segment_size else 0
+        self.waiting += size
         _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, <uint32_t>size)
         return 0
 
@@ -581,6 +592,8 @@ cdef class SegmentWriter:
         packet = self.reserve()
         message = packet + IPV4_HEADER
         memcpy(message, request.packet + request.header_length, n)
+        self.ring.is_checked[self.ring.count] = 0
+        self.ring.segment_size[self.ring.count] = 0
         message[0] = <uint8_t>type_
         message[1] = <uint8_t>code
         store16_raw(message + 2, 0)
@@ -665,12 +678,21 @@ cdef inline void _finish(
     # The pseudo-header (RFC 9293 section 3.1), then the header.
     cdef uint64_t total = <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo + PROTOCOL_TCP + header + size
     urgent &= 0xffffU
-    total += <uint64_t>ports + seq + ack + fourth + options + urgent
-    if size:
-        total += swap16(checksum_fold(checksum_add(tcp + header, size, 0)))
+    if size and writer.offload:
+        # The device adds the rest to the sum of the pseudo-header.
+        writer.ring.is_checked[writer.ring.count] = 1
+        total = <uint16_t>~_complement(total)
+    else:
+        writer.ring.is_checked[writer.ring.count] = 0
+        total += <uint64_t>ports + seq + ack + fourth + options + urgent
+        if size:
+            total += swap16(checksum_fold(checksum_add(tcp + header, size, 0)))
+        else:
+            writer.ring.segment_size[writer.ring.count] = 0
+        total = _complement(total)
     store32(tcp, ports)
     store32(tcp + 4, seq)
     store32(tcp + 8, ack)
     store32(tcp + 12, fourth)
-    store32(tcp + 16, <uint32_t>_complement(total) << 16 | urgent)
+    store32(tcp + 16, <uint32_t>total << 16 | urgent)
     _put_ipv4(writer, packet, flow, PROTOCOL_TCP, IPV4_HEADER + header + size)

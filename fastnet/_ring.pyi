@@ -9,6 +9,8 @@ HEADROOM: int
 class PacketRing:
     memory: npt.NDArray[np.uint8]
     lengths: npt.NDArray[np.uint32]
+    checked: npt.NDArray[np.uint8]
+    segment_sizes: npt.NDArray[np.uint16]
     slots: int
     stride: int
     capacity: int

@@ -7,7 +7,7 @@ is one numpy array of shape (slots, stride), so that any slot can be looked at a
 import numpy as np
 
 cimport cython
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 # The C constant of the .pxd, for Python.
@@ -22,6 +22,9 @@ cdef class PacketRing:
     :param capacity: bytes of the longest packet that fits a slot
     :ivar memory: ndarray, uint8, shape (slots, stride); a packet starts ``HEADROOM`` (64) bytes into its row
     :ivar lengths: ndarray, uint32, shape (slots,): bytes of each packet
+    :ivar checked: ndarray, uint8, shape (slots,): 1 where the transport checksum need not be verified (received), or is left to the
+        device, and the field holds the sum of the pseudo-header (to be sent)
+    :ivar segment_sizes: ndarray, uint16, shape (slots,): bytes of data into which the device is to cut a packet (TSO); 0: not at all
     :ivar count: packets in the ring now
     :raises ValueError: slots or capacity below 1
     """
@@ -29,6 +32,8 @@ cdef class PacketRing:
     def __init__(self, Py_ssize_t slots=256, Py_ssize_t capacity=2048):
         cdef uint8_t[:, ::1] memory
         cdef uint32_t[::1] lengths
+        cdef uint8_t[::1] checked
+        cdef uint16_t[::1] sizes
         if slots < 1 or capacity < 1:
             raise ValueError("a ring needs at least one slot of at least one byte")
         self.slots = slots
@@ -40,10 +45,16 @@ cdef class PacketRing:
         cdef Py_ssize_t skip = -self.memory.ctypes.data % 64
         self.memory = self.memory.reshape(-1)[skip:skip + slots * self.stride].reshape(slots, self.stride)
         self.lengths = np.zeros(slots, dtype=np.uint32)
+        self.checked = np.zeros(slots, dtype=np.uint8)
+        self.segment_sizes = np.zeros(slots, dtype=np.uint16)
         memory = self.memory
         lengths = self.lengths
+        checked = self.checked
+        sizes = self.segment_sizes
         self.data = &memory[0, 0]
         self.length = &lengths[0]
+        self.is_checked = &checked[0]
+        self.segment_size = &sizes[0]
         self.count = 0
 
     def __len__(self):
@@ -75,5 +86,7 @@ cdef class PacketRing:
         if n:
             memcpy(packet_at(self, self.count), &packet[0], n)
         self.length[self.count] = n
+        self.is_checked[self.count] = 0
+        self.segment_size[self.count] = 0
         self.count += 1
         return True

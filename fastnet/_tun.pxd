@@ -6,7 +6,7 @@ from fastnet._ring cimport PacketRing
 cdef class Tun:
     cdef readonly str name
     cdef readonly int mtu
-    cdef readonly bint vnet_hdr
+    cdef readonly bint offload
     cdef int fd
     cdef int event
     cdef readonly long long tx_errors

@@ -10,10 +10,10 @@ MTU_MAX: int
 class Tun:
     name: str
     mtu: int
-    vnet_hdr: bool
+    offload: bool
     tx_errors: int
     last_errno: int
-    def __init__(self, name: str = "", mtu: int = 1500, multi_queue: bool = False, vnet_hdr: bool = False) -> None: ...
+    def __init__(self, name: str = "", mtu: int = 1500, multi_queue: bool = False, offload: bool = False) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,7 +5,7 @@ import os
 
 cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from fastnet._ring cimport PacketRing, packet_at
@@ -23,6 +23,7 @@ cdef extern from *:
     #include <sys/types.h>
     #include <net/if.h>
     #include <linux/if_tun.h>
+    #include <linux/virtio_net.h>
     #include <time.h>
     #include <unistd.h>
 
@@ -49,6 +50,33 @@ cdef extern from *:
         return failed;
     }
 
+    /* struct virtio_net_hdr (Documentation/networking/tuntap.rst, virtio 1.2 section 5.1.6), in the machine's byte order. */
+    static void fn_vnet_header(unsigned char *header, const unsigned char *packet, int partial, unsigned segment_size) {
+        struct virtio_net_hdr h;
+        unsigned ip = (packet[0] & 15) * 4;
+        memset(&h, 0, sizeof h);
+        if (partial) {
+            h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+            h.csum_start = ip;
+            h.csum_offset = 16;
+        }
+        if (segment_size) {
+            h.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+            h.hdr_len = ip + (packet[ip + 12] >> 4) * 4;
+            h.gso_size = segment_size;
+        }
+        memcpy(header, &h, sizeof h);
+    }
+
+    /* Has the kernel vouched for the transport checksum? */
+    static int fn_is_checked(const unsigned char *header) {
+        return (header[0] & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID)) != 0;
+    }
+
+    static int fn_set_offload(int fd) {
+        return ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) < 0 ? errno : 0;
+    }
+
     /* Wait for either descriptor: bit 0 for the first, bit 1 for the second, 0 when time is up, -1 with errno. */
     static int fn_wait(int first, int second, long long ns) {
         struct pollfd fds[2] = {{first, POLLIN, 0}, {second, POLLIN, 0}};
@@ -63,6 +91,9 @@ cdef extern from *:
     int _attach "fn_tun_attach"(int fd, char *name, int flags) nogil
     int _set_mtu "fn_set_mtu"(const char *name, int mtu) nogil
     int _wait "fn_wait"(int first, int second, long long ns) nogil
+    void _vnet_header "fn_vnet_header"(uint8_t *header, const uint8_t *packet, bint partial, unsigned segment_size) nogil
+    bint _is_checked "fn_is_checked"(const uint8_t *header) nogil
+    int _set_offload "fn_set_offload"(int fd) nogil
     int eventfd(unsigned int count, int flags) nogil
     Py_ssize_t c_read "read"(int fd, void *buffer, size_t size) nogil
     Py_ssize_t c_write "write"(int fd, const void *buffer, size_t size) nogil
@@ -72,6 +103,8 @@ cdef enum:
     VNET_HEADER = 10
     # Times that a write to a full device is tried again before the packet is given up.
     RETRIES = 64
+    # Bytes read in one batch: what the cache keeps until the stack has worked it off.
+    BATCH_BYTES = 0x40000
 
 MTU_MIN = 68
 MTU_MAX = 65535
@@ -98,13 +131,14 @@ cdef class Tun:
     :param name: name of the interface, or "" to let the kernel choose; made if it is not there
     :param mtu: bytes of the longest packet, 68 to 65535; set on the interface
     :param multi_queue: attach one more queue to the device (IFF_MULTI_QUEUE)
-    :param vnet_hdr: each packet has a virtio_net_hdr before it, in the ring's headroom (IFF_VNET_HDR)
+    :param offload: IFF_VNET_HDR with TUNSETOFFLOAD: packets of up to 65,535 bytes in both directions, of whole segments that the kernel
+        has put together or is to cut, and without transport checksums where the kernel vouches for them or is to compute them
     :ivar tx_errors: packets that the kernel refused; ``last_errno``: why the last of them
     :raises ValueError: MTU or name out of range
     :raises OSError: ENOENT, EACCES, EPERM, EBUSY, EINVAL, with a line that says what to do
     """
 
-    def __cinit__(self, str name="", int mtu=1500, bint multi_queue=False, bint vnet_hdr=False):
+    def __cinit__(self, str name="", int mtu=1500, bint multi_queue=False, bint offload=False):
         cdef char buffer[64]
         cdef bytes encoded = name.encode()
         cdef int flags = IFF_TUN | IFF_NO_PI
@@ -118,7 +152,7 @@ cdef class Tun:
         buffer[:len(encoded)] = encoded
         if multi_queue:
             flags |= IFF_MULTI_QUEUE
-        if vnet_hdr:
+        if offload:
             flags |= IFF_VNET_HDR
         try:
             self.fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -127,6 +161,10 @@ cdef class Tun:
         failed = _attach(self.fd, buffer, flags)
         if failed:
             raise _open_failure(failed, name)
+        if offload:
+            failed = _set_offload(self.fd)
+            if failed:
+                raise OSError(failed, f"this kernel's TUN cannot offload: {os.strerror(failed)}")
         failed = _set_mtu(buffer, mtu)
         if failed:
             raise _open_failure(failed, name)
@@ -135,8 +173,8 @@ cdef class Tun:
             raise OSError(errno, os.strerror(errno))
         self.name = (<bytes>buffer).decode()
         self.mtu = mtu
-        self.vnet_hdr = vnet_hdr
-        self.header = VNET_HEADER if vnet_hdr else 0
+        self.offload = offload
+        self.header = VNET_HEADER if offload else 0
         self.tx_errors = 0
 
     def __dealloc__(self):
@@ -171,14 +209,14 @@ cdef class Tun:
         return 0
 
     cpdef int receive(self, PacketRing ring) except -1:
-        """Append packets to a ring until none waits or it is full; how many were appended.
+        """Append packets to a ring until none waits, it is full, or there is enough for a batch; how many were appended.
 
         :raises OSError: the device is gone
         """
-        cdef Py_ssize_t slot = ring.count, n = 0
+        cdef Py_ssize_t slot = ring.count, n = 0, total = 0
         cdef int failed = 0
         with nogil:
-            while slot < ring.slots:
+            while slot < ring.slots and total < BATCH_BYTES:
                 n = c_read(self.fd, packet_at(ring, slot) - self.header, ring.capacity + self.header)
                 if n < 0:
                     if errno == EINTR:
@@ -187,7 +225,10 @@ cdef class Tun:
                     break
                 if n <= self.header:
                     continue
+                if self.header:
+                    ring.is_checked[slot] = _is_checked(packet_at(ring, slot) - self.header)
                 ring.length[slot] = <unsigned int>(n - self.header)
+                total += n
                 slot += 1
         n = slot - ring.count
         ring.count = slot
@@ -202,8 +243,9 @@ cdef class Tun:
         with nogil:
             while slot < ring.count:
                 if self.header:
-                    # No offload asked for: all zero.
-                    memset(packet_at(ring, slot) - self.header, 0, self.header)
+                    _vnet_header(
+                        packet_at(ring, slot) - self.header, packet_at(ring, slot), ring.is_checked[slot], ring.segment_size[slot]
+                    )
                 n = c_write(self.fd, packet_at(ring, slot) - self.header, ring.length[slot] + self.header)
                 if n < 0:
                     if errno == EINTR or errno == EAGAIN and tries < RETRIES:

@@ -88,13 +88,13 @@ class Namespace:
                 number = ctypes.get_errno()
                 raise OSError(number, f"back to the first network namespace: {os.strerror(number)}")
 
-    def add_tun(self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500) -> Tun:
+    def add_tun(self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False) -> Tun:
         """A TUN device, up, with the kernel's address and network on it; the stack takes any other address of that network.
 
         :param kernel: the kernel's own address with its prefix length
         :raises OSError, ValueError: as ``Tun``
         """
-        tun = Tun(name, mtu)
+        tun = Tun(name, mtu, offload=offload)
         self._tuns.append(tun)
         configure(tun, kernel)
         return tun

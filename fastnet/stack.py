@@ -25,6 +25,10 @@ from fastnet.tcp.protocol import Tcp
 from fastnet.tcp.timewait import TimeWait
 
 TCP = 6
+LARGEST = 65535
+"""Bytes of the longest IPv4 packet: what a device with offload takes and gives."""
+HEADERS = 20 + 60
+"""Bytes of its headers, with all options of TCP."""
 NEVER = (1 << 63) - 1
 """What ``next_deadline`` says when no timer runs."""
 
@@ -61,13 +65,17 @@ class Stack:
             raise SettingError(str(error)) from None
         self.clock = clock
         self.counters = Counters()
-        self.received = PacketRing(slots, device.mtu)
+        # A device without the attribute has no offload.
+        offload = bool(getattr(device, "offload", False))
+        largest = LARGEST if offload else device.mtu
+        self.received = PacketRing(slots, largest)
         self.batch = SegmentBatch(self.received, self.addresses)
-        self.sending = PacketRing(slots, max(device.mtu, 128))
-        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl)
+        self.sending = PacketRing(slots, max(largest, 128))
+        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload)
         self.context = Context(
             self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu
         )
+        self.context.largest = LARGEST - HEADERS if offload else 0
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(random(16), random)
 

@@ -5,8 +5,10 @@ from fastnet.tcp.connection import Connection
 
 LINE = 72
 _PRINTABLE = bytes(range(0x20, 0x7F))
-CHARGEN = b"".join((_PRINTABLE * 2)[i : i + LINE] + b"\r\n" for i in range(len(_PRINTABLE)))
-"""All 95 lines of RFC 864's pattern, over and over."""
+PATTERN = b"".join((_PRINTABLE * 2)[i : i + LINE] + b"\r\n" for i in range(len(_PRINTABLE)))
+"""All 95 lines of RFC 864's pattern."""
+CHARGEN = PATTERN * 9
+"""As much of it as one write takes: about what goes into one packet of a device that cuts segments itself."""
 
 
 class _EchoSession(Session):

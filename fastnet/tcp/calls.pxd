@@ -34,7 +34,7 @@ cdef class UserCalls(Tcb):
     cpdef Py_ssize_t send(self, object data) except -1
     @cython.locals(receiver=Receiver)
     cpdef bytes receive(self, long long size)
-    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
+    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint, rtt=cython.longlong)
     cpdef was_read(self)
     cpdef Py_ssize_t readable(self) except -1
     cpdef Py_ssize_t writable(self) except -1

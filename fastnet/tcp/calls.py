@@ -104,7 +104,8 @@ class UserCalls(Tcb):
             sender.full = True
             return 0
         view = memoryview(data).cast("B")
-        if len(view) > room:
+        if len(view) >= room:
+            # No room is left, so whoever asks has to wait, whether this call took everything or not.
             view = view[:room]
             sender.full = True
         sender.buffer.append(view)
@@ -131,6 +132,8 @@ class UserCalls(Tcb):
         """The reader made room: a window update, once it is worth two full segments, or half of all there is (as BSD has it)."""
         receiver = self.receiver
         if receiver is not None and self.id >= 0 and not self.fin_received:
+            rtt = self.handshake.rtt if self.sender is None else self.sender.rtt.srtt
+            receiver.measure(self.rcv_nxt, self.rcv_adv, rtt, self.heard_at)
             gain = receiver.growth(self.rcv_nxt, self.rcv_adv)
             if gain >= min(2 * self.send_mss(), receiver.limit // 2):
                 window = self.rcv_adv - self.rcv_nxt & MASK

@@ -129,6 +129,7 @@ class Tcb(Endpoint):
         writer.data(
             handshake.flow, seq, self.rcv_nxt, flags, window, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer,
+            self.send_mss(),
         )  # fmt: skip
         if self.ttl or self.tos:
             writer.undress()

@@ -142,11 +142,11 @@ def test_two_queues_of_one_device(namespace: Namespace) -> None:
         assert one.name == other.name == "many"
 
 
-def test_vnet_hdr(namespace: Namespace) -> None:
+def test_the_virtio_header_is_out_of_sight(namespace: Namespace) -> None:
     """The kernel's header lies in the headroom: the packets look the same with it."""
     from fastnet.netns import configure
 
-    with Tun("offload", vnet_hdr=True) as tun, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with Tun("offload", offload=True) as tun, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         configure(tun, "198.18.3.1/24")
         sock.bind(("198.18.3.1", 5000))
         sock.settimeout(5)

@@ -1,0 +1,96 @@
+"""Checksums and segmentation left to the kernel (IFF_VNET_HDR, TSO): what arrives is what was sent, in packets of up to 64 KiB."""
+
+import hashlib
+import random
+import socket
+import threading
+import time
+
+import pytest
+
+from fastnet.driver import Driver
+from fastnet.netns import Namespace, sysctl
+from fastnet.socket import Socket
+from fastnet.stack import Stack
+from fastnet.tcp.states import State
+from tests.wire.conftest import STACK
+
+SIZE = 20_000_000
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("mtu", [1500, 576, 9000])
+def test_bulk_both_ways_with_the_kernel(namespace: Namespace, mtu: int) -> None:
+    data = random.Random(mtu).randbytes(SIZE)
+    with Driver(Stack(namespace.add_tun(mtu=mtu, offload=True), (STACK,))) as driver:
+        listener = Socket(driver)
+        listener.bind(("0.0.0.0", 80))
+        listener.listen()
+        listener.settimeout(10)
+        with socket.create_connection((STACK, 80), timeout=20) as client:
+            connection, _ = listener.accept()
+            connection.settimeout(20)
+            sender = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
+            sender.start()
+            received = b"".join(iter(lambda: connection.recv(1 << 18), b""))
+            sender.join()
+            assert digest(received) == digest(data)
+            packets = driver.stack.counters.IpInReceives
+            sender = threading.Thread(target=lambda: (connection.sendall(data), connection.close()))
+            sender.start()
+            received = b"".join(iter(lambda: client.recv(1 << 18), b""))
+            sender.join()
+            assert digest(received) == digest(data)
+        counters = driver.stack.counters
+        assert packets < SIZE / mtu / 2 and counters.TCPOrigDataSent < SIZE / mtu / 2, "packets are larger than the MTU"
+        assert counters.TcpInCsumErrors == 0
+
+
+def test_the_kernel_cuts_what_it_forwards(namespace: Namespace) -> None:
+    """A second stack, without offload, sits behind the kernel's forwarding: it gets segments of the MTU, with good checksums."""
+    sysctl("net.ipv4.ip_forward", 1)
+    large = Stack(namespace.add_tun("198.18.1.1/24", "large", offload=True), ("198.18.1.2",))
+    small = Stack(namespace.add_tun("198.18.0.1/24", "small"), ("198.18.0.2",))
+    data = random.Random(1).randbytes(3_000_000)
+    listener = large.listen("0.0.0.0", 80)
+    client = small.connect("198.18.1.2", 80)
+    server = None
+    sent = 0
+    received = bytearray()
+    deadline = time.monotonic() + 20
+    while len(received) < len(data) and time.monotonic() < deadline:
+        for stack in (large, small):
+            stack.poll(stack.clock())
+        if server is None:
+            server = listener.accept()
+            continue
+        sent += server.send(data[sent : sent + 200_000])
+        received += client.receive(1 << 20)
+    assert digest(bytes(received)) == digest(data)
+    assert small.counters.TcpInCsumErrors == 0 and large.counters.TCPOrigDataSent < len(data) / 1448 / 2
+    client.close(small.clock())
+    assert client.state == State.FIN_WAIT_1
+
+
+def test_small_segments_and_pings_pass(namespace: Namespace) -> None:
+    """What the kernel leaves a partial checksum in is not refused, and what we complete ourselves is right."""
+    with Driver(Stack(namespace.add_tun(offload=True), (STACK,))) as driver:
+        listener = Socket(driver)
+        listener.bind(("0.0.0.0", 80))
+        listener.listen()
+        listener.settimeout(10)
+        with socket.create_connection((STACK, 80), timeout=10) as client:
+            connection, _ = listener.accept()
+            for i in range(1, 40):
+                client.sendall(bytes([i]) * i)
+                assert connection.recv(100) == bytes([i]) * i
+                connection.sendall(bytes([i]) * i)
+                assert client.recv(100) == bytes([i]) * i
+            connection.close()
+            assert client.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((STACK, 81), timeout=10)
+        assert driver.stack.counters.TcpInCsumErrors == 0
