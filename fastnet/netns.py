@@ -104,6 +104,15 @@ class Namespace:
         with IPRoute() as ip:
             ip.route("add", dst=destination, oif=ip.link_lookup(ifname=tun.name)[0])
 
+    def add_veth(self, kernel: str, name: str, peer: str, process: int) -> None:
+        """A pair of Ethernet devices: one end here, up, with an address and network; the other in another process's namespace.
+
+        :param peer: name of the other end, for ``configure_link`` over there; ``process``: id of the process
+        """
+        with IPRoute() as ip:
+            ip.link("add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_pid": process})
+        configure_link(name, kernel)
+
     def add_address(self, address: str, interface: str = "lo") -> None:
         """One more address of the kernel's, with its prefix length."""
         host, _, length = address.partition("/")
@@ -116,12 +125,17 @@ def configure(tun: Tun, kernel: str) -> None:
 
     :raises PermissionError: it takes CAP_NET_ADMIN in this network namespace
     """
+    configure_link(tun.name, kernel)
+
+
+def configure_link(name: str, kernel: str) -> None:
+    """As ``configure``, for an interface by its name."""
     host, _, length = kernel.partition("/")
-    quiet = Path(f"/proc/sys/net/ipv6/conf/{tun.name}/disable_ipv6")
+    quiet = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
     if quiet.exists():
         quiet.write_text("1")
     with IPRoute() as ip:
-        index = ip.link_lookup(ifname=tun.name)[0]
+        index = ip.link_lookup(ifname=name)[0]
         ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
         ip.link("set", index=index, state="up")
 

@@ -31,6 +31,10 @@ from fastnet.stack import Stack
 @click.option("--kernel", default="198.18.0.1/24", show_default=True, help="The kernel's address and network on the device.")
 @click.option("--tun", "tun_name", default="fastnet0", show_default=True, help="Name of the TUN device.")
 @click.option("--mtu", default=1500, show_default=True, type=click.IntRange(128, 65535), help="Of the device, bytes.")
+@click.option(
+    "--offload/--no-offload", default=True, show_default=True,
+    help="Leave checksums of data and its segmentation to the kernel, both ways.",
+)  # fmt: skip
 @click.option("--backlog", default=4096, show_default=True, type=click.IntRange(0), help="Bound of the queues.")
 @set_option
 @click.option("--body", default=None, help="http: the body of the answer.")
@@ -50,6 +54,7 @@ def serve(
     kernel: str,
     tun_name: str,
     mtu: int,
+    offload: bool,
     backlog: int,
     settings: Settings,
     body: str | None,
@@ -100,13 +105,13 @@ def serve(
         def inside() -> int:
             try:
                 with Namespace() as namespace:
-                    return on(namespace.add_tun(kernel, tun_name, mtu))
+                    return on(namespace.add_tun(kernel, tun_name, mtu, offload))
             except (OSError, ValueError) as error:
                 fail(error)
 
         sys.exit(isolated(inside))
     try:
-        with Tun(tun_name, mtu) as tun:
+        with Tun(tun_name, mtu, offload=offload) as tun:
             configure(tun, kernel)
             sys.exit(on(tun))
     except (OSError, ValueError) as error:

@@ -270,6 +270,10 @@ class Sender:
             return True
         purpose = self.purpose
         self.purpose = NOTHING
+        if tcb.snd_nxt == tcb.snd_una and purpose != WINDOW_PROBE:
+            # The ACK that made the timer needless came in this very batch.
+            self.deadline = 0
+            return True
         if purpose == REORDER and now < self.retransmit_at:
             self.recovery.reorder_timed_out(tcb, now)
         elif purpose == TAIL_PROBE:
