@@ -19,3 +19,4 @@ cdef class ByteRing:
     cpdef bytes take(self, Py_ssize_t n)
     cpdef Py_ssize_t take_into(self, uint8_t[::1] target) except -1
     cpdef int discard(self, Py_ssize_t n) except -1
+    cpdef int release(self) except -1

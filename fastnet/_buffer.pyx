@@ -11,6 +11,9 @@ from libc.string cimport memcpy
 cdef enum:
     FIRST_SIZE = 4096
     MAX_SIZE = 0x40000000
+    # A block no larger than this is given back whenever the queue is empty: most connections are idle most of the time. Larger ones
+    # are kept until release(), since whoever needed one will need it again in a moment.
+    SMALL = 16384
 
 
 @cython.final
@@ -140,5 +143,18 @@ cdef class ByteRing:
             raise IndexError(f"{n} bytes of a queue of {self.length}")
         self.length -= n
         self.reach -= n
-        self.start = (self.start + n) & (self.size - 1) if self.reach else 0
+        if self.reach:
+            self.start = (self.start + n) & (self.size - 1)
+        else:
+            self.start = 0
+            if self.size <= SMALL:
+                self.release()
+        return 0
+
+    cpdef int release(self) except -1:
+        """Give the block back, if nothing is in it."""
+        if self.reach == 0:
+            free(self.data)
+            self.data = NULL
+            self.size = 0
         return 0

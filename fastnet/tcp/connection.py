@@ -333,6 +333,11 @@ class Connection(UserCalls):
         if sender is not None and not sender.timeout(self, now):
             self.give_up()
             return
+        # Timers fire when little happens: time to give back what a burst needed.
+        if receiver is not None:
+            receiver.buffer.release()
+        if sender is not None:
+            sender.buffer.release()
         if self.patience is not None:
             self.keep_alive(now)
             if self.state == CLOSED:

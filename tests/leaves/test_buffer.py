@@ -71,7 +71,16 @@ def test_memory_does_not_grow_with_what_passes_through() -> None:
     for i in range(1000):
         ring.append(bytes([i & 255]) * 3000)
         assert ring.take(3000) == bytes([i & 255]) * 3000
-    assert ring.allocated == 4096
+    assert ring.allocated == 0
+    for _ in range(10):
+        ring.append(bytes(20_000))
+        assert len(ring.take(20_000)) == 20_000
+        assert ring.allocated == 32768, "what was large is likely to be needed again"
+    ring.append(b"x")
+    ring.release()
+    assert ring.take(9) == b"x", "nothing is lost by it"
+    ring.release()
+    assert ring.allocated == 0
 
 
 def test_more_than_there_is() -> None:
