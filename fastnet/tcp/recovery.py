@@ -252,7 +252,8 @@ class Recovery:
             allowed = min(congestion.ssthresh - pipe, allowed)
         if self.prr_out == 0:
             allowed = max(allowed, congestion.mss)
-        congestion.cwnd = pipe + max(allowed, 0)
+        # A segment at least: with nothing on its way, nothing would ever let the next one out (tcp_cwnd_reduction()).
+        congestion.cwnd = max(pipe + max(allowed, 0), congestion.mss)
 
     def end_or_undo(self, tcb: Tcb, seg: Segment, advanced: bool, now: int) -> None:
         """Is the episode over, or was it for nothing?"""

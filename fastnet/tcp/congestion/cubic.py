@@ -34,9 +34,13 @@ class Cubic(CongestionControl):
     def acknowledged(self, ack: Acknowledgment) -> None:
         """Slow start, or section 4.2 to 4.5."""
         if self.cwnd < self.ssthresh:
-            self.cwnd += self.hystart.growth(ack, self.mss) if not self.hystart.done else ack.acked
             if self.hystart.done:
-                self.ssthresh = min(self.ssthresh, self.cwnd)
+                # After a loss SSTHRESH is known: slow start goes there.
+                self.cwnd += ack.acked
+            else:
+                self.cwnd += self.hystart.growth(ack, self.mss)
+                if self.hystart.done:
+                    self.ssthresh = self.cwnd
             return
         cwnd = self.cwnd / self.mss
         if self.epoch == 0:
