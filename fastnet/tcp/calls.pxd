@@ -36,6 +36,7 @@ cdef class UserCalls(Tcb):
     cpdef bytes receive(self, long long size)
     @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint, rtt=cython.longlong)
     cpdef was_read(self)
+    cpdef Py_ssize_t round_trip(self) except -1
     cpdef Py_ssize_t readable(self) except -1
     cpdef Py_ssize_t writable(self) except -1
     cpdef shutdown(self)

@@ -132,14 +132,19 @@ class UserCalls(Tcb):
         """The reader made room: a window update, once it is worth two full segments, or half of all there is (as BSD has it)."""
         receiver = self.receiver
         if receiver is not None and self.id >= 0 and not self.fin_received:
-            rtt = self.handshake.rtt if self.sender is None else self.sender.rtt.srtt
-            receiver.measure(self.rcv_nxt, self.rcv_adv, rtt, self.heard_at)
+            receiver.measure(self.rcv_nxt, self.rcv_adv, self.round_trip(), receiver.data_at)
             gain = receiver.growth(self.rcv_nxt, self.rcv_adv)
             if gain >= min(2 * self.send_mss(), receiver.limit // 2):
                 window = self.rcv_adv - self.rcv_nxt & MASK
                 # Linux waits until the window has doubled (__tcp_select_window()): a reader in small steps sends few updates.
                 if gain >= window or gain >= receiver.limit // 4:
                     self.acknowledge_soon()
+
+    def round_trip(self) -> int:
+        """The round-trip time as far as it is known, ns: from what was sent, else from the handshake, else a guess."""
+        if self.sender is not None and self.sender.rtt.srtt:
+            return self.sender.rtt.srtt
+        return self.handshake.rtt or SECOND
 
     def readable(self) -> int:
         """Bytes that ``receive`` would give now."""

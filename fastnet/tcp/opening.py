@@ -243,9 +243,11 @@ class ActiveConnection(Connection):
         self.wake_at(self.state_deadline)
 
     def send_pending(self, now: int) -> None:
-        """Nothing leaves before the handshake is over; SYN and SYN-ACK went at once."""
+        """No data leaves before the handshake is over; SYN and SYN-ACK went at once."""
         if self.state == SYN_SENT or self.state == SYN_RECEIVED:
             self.queued = False
+            if self.ack_due and self.state == SYN_RECEIVED:
+                self.put(self.snd_nxt, ACK, now)
             self.ack_due = False
         else:
             Connection.send_pending(self, now)

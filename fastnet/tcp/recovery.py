@@ -118,7 +118,8 @@ class Recovery:
         ack.in_flight = self.pipe(tcb)
         if self.state == RECOVERY:
             self.reduce_in_proportion(tcb, ack.acked, advanced and not fresh)
-        elif ack.acked and self.limited:
+        elif advanced and ack.acked and self.limited:
+            # Not for what arrived ahead: limited transmit leaves CWND alone (RFC 3042, tcp_may_raise_cwnd()).
             self.congestion.acknowledged(ack)
 
     def take_blocks(self, tcb: Tcb, seg: Segment, before: int, now: int) -> bool:
@@ -252,7 +253,8 @@ class Recovery:
             allowed = min(congestion.ssthresh - pipe, allowed)
         if self.prr_out == 0:
             allowed = max(allowed, congestion.mss)
-        congestion.cwnd = pipe + max(allowed, 0)
+        # A segment at least: with nothing on its way, nothing would ever let the next one out (tcp_cwnd_reduction()).
+        congestion.cwnd = max(pipe + max(allowed, 0), congestion.mss)
 
     def end_or_undo(self, tcb: Tcb, seg: Segment, advanced: bool, now: int) -> None:
         """Is the episode over, or was it for nothing?"""
@@ -261,6 +263,7 @@ class Recovery:
         if self.frto:
             if self.board.original:
                 counters.TCPSpuriousRTOs += 1
+                self.rtt.was_spurious(now - self.board.earliest)
                 self.undo(tcb)
                 return
             # The first ACK after the timeout lets new data out, in place of more retransmissions; the second decides.

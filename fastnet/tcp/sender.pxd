@@ -59,6 +59,7 @@ cdef class Sender:
     cpdef Py_ssize_t probe_timeout(self, Tcb tcb) except -1
     @cython.locals(purpose=cython.int)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
+    cpdef bint is_stale(self, Tcb tcb, int purpose, long long now) except -1
     cpdef bint retransmission_timeout(self, Tcb tcb, long long now) except -1
     @cython.locals(size=cython.longlong)
     cpdef send_window_probe(self, Tcb tcb, long long now)

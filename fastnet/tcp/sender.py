@@ -216,8 +216,8 @@ class Sender:
                 return False
             self.cork_deadline = 0
             return True
-        # Nagle: the last small piece waits for the ACK of what is on its way.
-        return in_flight == 0 or tcb.nodelay
+        # Nagle: the last small piece waits for the ACK of what is on its way. Not where the buffer is full: no byte could join it before.
+        return in_flight == 0 or tcb.nodelay or self.buffer.length >= self.limit
 
     def went_out(self, tcb: Tcb, size: int, now: int) -> None:
         """New sequence numbers are on their way."""
@@ -270,9 +270,8 @@ class Sender:
             return True
         purpose = self.purpose
         self.purpose = NOTHING
-        if tcb.snd_nxt == tcb.snd_una and purpose != WINDOW_PROBE:
-            # The ACK that made the timer needless came in this very batch.
-            self.deadline = 0
+        if self.is_stale(tcb, purpose, now):
+            tcb.send_soon()
             return True
         if purpose == REORDER and now < self.retransmit_at:
             self.recovery.reorder_timed_out(tcb, now)
@@ -285,6 +284,18 @@ class Sender:
                 return False
         tcb.send_soon()
         return True
+
+    def is_stale(self, tcb: Tcb, purpose: int, now: int) -> bool:
+        """Has an ACK of the same batch, for which the timer was not set yet, made it needless?"""
+        if purpose == WINDOW_PROBE:
+            return tcb.snd_nxt != tcb.snd_una or self.buffer.length == 0 or tcb.snd_wnd >= min(tcb.send_mss(), self.buffer.length)
+        if tcb.snd_nxt == tcb.snd_una:
+            return True
+        if purpose == RETRANSMIT:
+            return now < self.retransmit_at
+        if purpose == TAIL_PROBE:
+            return not self.recovery.may_probe(tcb) or now < self.sent_at + self.probe_timeout(tcb)
+        return False
 
     def retransmission_timeout(self, tcb: Tcb, now: int) -> bool:
         """RFC 6298 section 5.4 to 5.6. False when it was the last."""

@@ -47,5 +47,6 @@ cdef class Tcb(Endpoint):
     cpdef put_syn(self, int flags, long long now)
     @cython.locals(gain=cython.longlong, window=cython.uint)
     cpdef unsigned int window_to_offer(self) except? 0
+    cpdef int receive_mss(self) except -1
     @cython.locals(mss=cython.int)
     cpdef int send_mss(self) except -1

@@ -152,7 +152,7 @@ class Tcb(Endpoint):
         if self.receiver is not None:
             # Only by steps worth a segment: silly window avoidance (RFC 9293 section 3.8.6.2.2, RFC 1122 4.2.3.3).
             gain = self.receiver.growth(self.rcv_nxt, self.rcv_adv)
-            if gain >= min(self.context.mss, self.receiver.limit // 2):
+            if gain >= min(self.receive_mss(), self.receiver.limit // 2):
                 if self.rcv_adv == self.rcv_nxt:
                     self.context.counters.TCPFromZeroWindowAdv += 1
                 self.rcv_adv = self.rcv_adv + gain & MASK
@@ -160,6 +160,10 @@ class Tcb(Endpoint):
                 self.context.counters.TCPToZeroWindowAdv += 1
         window = self.rcv_adv - self.rcv_nxt & MASK
         return min(window >> self.handshake.rcv_shift, 0xFFFF)
+
+    def receive_mss(self) -> int:
+        """Data bytes of a full segment of the peer's, options off."""
+        return self.context.mss - TIMESTAMPS_SIZE if self.handshake.timestamps else self.context.mss
 
     def send_mss(self) -> int:
         """Data bytes of a full segment: the peer's MSS or the device's, options off (RFC 9293 MUST-16, RFC 6691)."""

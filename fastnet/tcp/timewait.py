@@ -40,7 +40,7 @@ class TimeWait(Endpoint):
             if seg.seq == self.rcv_nxt and not self.context.settings.tcp_rfc1337:
                 self.end()
             return
-        if seg.flags & (SYN | ACK) == SYN and not paws:
+        if seg.flags & (SYN | ACK | FIN) == SYN and not paws:
             # A new connection may start where the old one cannot be confused with it (RFC 9293 MAY-2, RFC 6191).
             newer = seg.seq - self.rcv_nxt & MASK
             if newer < HALF and newer or stamped and seg.ts_val != self.ts_recent:

@@ -34,21 +34,26 @@ class Cubic(CongestionControl):
     def acknowledged(self, ack: Acknowledgment) -> None:
         """Slow start, or section 4.2 to 4.5."""
         if self.cwnd < self.ssthresh:
-            self.cwnd += self.hystart.growth(ack, self.mss) if not self.hystart.done else ack.acked
             if self.hystart.done:
-                self.ssthresh = min(self.ssthresh, self.cwnd)
+                # After a loss SSTHRESH is known: slow start goes there.
+                self.cwnd += ack.acked
+            else:
+                self.cwnd += self.hystart.growth(ack, self.mss)
+                if self.hystart.done:
+                    self.ssthresh = self.cwnd
             return
-        cwnd = self.cwnd / self.mss
+        # float(), because compiled, a quotient of whole numbers is a whole number.
+        cwnd = float(self.cwnd) / self.mss
         if self.epoch == 0:
             self.start_epoch(cwnd, ack.now)
-        acked = ack.acked / self.mss
-        t = (ack.now - self.epoch) / SECOND
+        acked = float(ack.acked) / self.mss
+        t = float(ack.now - self.epoch) / SECOND
         # Where the window of the standard's own growth would be by now.
         self.w_est += (ALPHA if self.w_est < self.cwnd_prior else 1.0) * acked / cwnd
         if self.cubic_window(t) < self.w_est:
             grown = self.w_est - cwnd
         else:
-            target = min(max(self.cubic_window(t + ack.min_rtt / SECOND), cwnd), 1.5 * cwnd)
+            target = min(max(self.cubic_window(t + float(ack.min_rtt) / SECOND), cwnd), 1.5 * cwnd)
             grown = (target - cwnd) * acked / cwnd
         if grown > 0:
             self.fraction += grown * self.mss
@@ -61,7 +66,7 @@ class Cubic(CongestionControl):
         self.epoch = now
         self.w_est = cwnd
         if cwnd < self.w_max:
-            self.k = ((self.w_max - cwnd) / C) ** (1 / 3)
+            self.k = ((self.w_max - cwnd) / C) ** (1.0 / 3.0)
         else:
             self.k = 0.0
             self.w_max = cwnd
@@ -73,7 +78,7 @@ class Cubic(CongestionControl):
 
     def reduce(self, in_flight: int, now: int) -> None:
         """Section 4.6, with the fast convergence of section 4.7."""
-        cwnd = self.cwnd / self.mss
+        cwnd = float(self.cwnd) / self.mss
         self.cwnd_prior = cwnd
         self.w_max = cwnd * (1 + BETA) / 2 if cwnd < self.w_max else cwnd
         self.ssthresh = max(int(self.cwnd * BETA), 2 * self.mss)
