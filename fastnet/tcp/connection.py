@@ -347,7 +347,9 @@ class Connection(UserCalls):
                 deadline = sender.cork_deadline
         if deadline:
             self.wake_at(deadline)
-        self.watch()
+        if self.snd_nxt == self.snd_una:
+            # While something is on its way, the retransmission timer looks after the peer (tcp_keepalive_timer()).
+            self.watch()
 
     def state_timeout(self, now: int) -> None:
         """The peer's FIN did not come in time."""
