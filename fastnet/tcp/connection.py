@@ -219,11 +219,15 @@ class Connection(UserCalls):
         if receiver is None:
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
-            self.acknowledge_soon()
             if receiver.keep(seg, self.rcv_nxt, min(seg.payload_length, window - ahead)):
                 self.context.counters.TCPOFOQueue += 1
             else:
                 self.context.counters.TCPOFODrop += 1
+            if self.handshake.sack:
+                self.acknowledge_soon()
+            else:
+                # One for each: without SACK, their number is all that the peer has to go by (RFC 5681 section 4.2).
+                self.put(self.snd_nxt, ACK, now)
             return
         skip = MASK + 1 - ahead & MASK
         if skip >= seg.payload_length:

@@ -119,3 +119,13 @@ def test_ports_for_bind_come_each_once_and_the_other_half_first() -> None:
             ports = list(wire.stack.ports.to_bind((low, high)))
             assert sorted(set(ports)) == list(range(low, high + 1))
     assert all(port % 2 for port in list(wire.stack.ports.to_bind((40000, 40009)))[:5])
+
+
+def test_without_sack_every_segment_out_of_order_is_acknowledged() -> None:
+    """Also within a batch: a peer that counts duplicate ACKs retransmits at the third (RFC 5681 section 4.2)."""
+    wire = Wire()
+    peer = Peer(wire)
+    peer.open(wire.stack.listen(STACK, 80))
+    answers = wire.put(*(peer.packet("A", 1 + 100 * n, data=bytes(100)) for n in (1, 2, 3)))
+    assert [peer.relative(answer) for answer in answers] == [("A", 1, 1, b"")] * 3
+    assert len({answer[TCP].window for answer in answers}) == 1
