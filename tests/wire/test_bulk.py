@@ -23,10 +23,10 @@ from tests.wire.conftest import STACK
 KERNEL = "198.18.0.1"
 PORT = 8080
 MIB = 1 << 20
-# Uncompiled, a byte takes some fifty times as long.
+# Uncompiled, it takes several times as long.
 COMPILED = os.environ.get("FASTNET_PURE") != "1"
-LARGE = 100 * MIB if COMPILED else 4 * MIB
-SMALL = 5 * MIB if COMPILED else MIB // 2
+LARGE = 100 * MIB if COMPILED else 20 * MIB
+SMALL = 10 * MIB if COMPILED else 2 * MIB
 TIMEOUT = 30
 BLOCK = hashlib.shake_128(b"block").digest(MIB + 1)
 """Of an odd length, so that segments and blocks never fall together."""
