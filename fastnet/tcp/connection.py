@@ -185,6 +185,8 @@ class Connection(UserCalls):
             self.move(RCV_ACK_OF_FIN)
             if self.orphan:
                 self.end_fin_wait_2(now)
+            # A close() that lingers waits for this.
+            self.context.notify(self)
         elif self.state == CLOSING:
             self.enter_time_wait(RCV_ACK_OF_FIN, now)
         elif self.state == LAST_ACK:

@@ -411,7 +411,7 @@ def test_the_kernel_says_unreachable(namespace: Namespace, route: str, number: i
     with Driver(Stack(device, (STACK,), {"tcp_syn_retries": 0})) as driver, Socket(driver) as sock:
         sock.settimeout(5)
         started = time.monotonic()
-        with pytest.raises(OSError, match="nreachable|No route") as failure:
+        with pytest.raises(OSError, match=r"nreachable|No route") as failure:
             sock.connect(("203.0.113.1", 80))
         assert failure.value.errno == number
         assert (time.monotonic() - started < 0.5) == at_once
