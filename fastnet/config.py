@@ -71,6 +71,10 @@ class Settings:
     """Receive buffer: smallest, default, largest; bytes."""
     tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
     """Send buffer: smallest, default, largest; bytes. The largest bounds what ``send`` takes in."""
+    rmem_max: int = 4194304
+    """What SO_RCVBUF may ask for at most, bytes."""
+    wmem_max: int = 4194304
+    """What SO_SNDBUF may ask for at most, bytes."""
     ip_default_ttl: int = 64
     """Time to live of the packets that the stack sends."""
     icmp_echo_ignore_all: int = 0
@@ -143,6 +147,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "ip_local_port_range": (1, 65535),
     "tcp_rmem": (1024, 1 << 30),
     "tcp_wmem": (1024, 1 << 30),
+    "rmem_max": (2304, 1 << 30),
+    "wmem_max": (4608, 1 << 30),
     "ip_default_ttl": (1, 255),
     "icmp_echo_ignore_all": (0, 1),
 }

@@ -7,8 +7,9 @@ caller's thread ("by hand"), which is what a single-threaded test or a notebook 
 import threading
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from fastnet.names import Names
 from fastnet.stack import NEVER, Stack
 
 IDLE = 1_000_000_000
@@ -20,13 +21,13 @@ class Driver:
 
     :param stack: the stack; from now on only the driver and its sockets call it, under ``lock``
     :ivar lock: held during every call into the stack
-    :ivar bound: (address, port) -> socket, for every socket that has a name
+    :ivar names: the local addresses and ports that sockets have taken
     """
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.lock = threading.RLock()
-        self.bound: dict[tuple[str, int], list[Any]] = {}
+        self.names = Names(stack)
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._sleeping_until = 0
@@ -119,7 +120,7 @@ class Driver:
         except BaseException as error:
             self._failure = error
             with self.lock:
-                for sockets in self.bound.values():
-                    for socket in sockets:
-                        socket.wake()
+                for endpoint in self.stack.context.endpoints:
+                    if endpoint is not None and endpoint.owner is not None:
+                        endpoint.owner.wake()
             raise

@@ -6,66 +6,77 @@
     listener.listen()
     connection, peer = listener.accept()
 
+    client = create_connection(driver, ("198.18.0.1", 80), timeout=5)
+
 What a call does, what it waits for and what it raises is what ``socket.socket`` of family AF_INET, type SOCK_STREAM does, waits for and
-raises on Linux. Not there yet: ``connect``, ``fileno`` for selectors, urgent data.
+raises on Linux. Hosts are IPv4 addresses: there is no resolver. Not there yet: ``fileno`` for selectors.
 """
 
 import builtins
 import errno
 import os
-import random
 import socket as stdlib
 import struct
+import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 from fastnet.driver import Driver
+from fastnet.sockopt import Options, fail
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
+from fastnet.tcpinfo import tcp_info
 
 SHUT_RD = stdlib.SHUT_RD
 SHUT_WR = stdlib.SHUT_WR
 SHUT_RDWR = stdlib.SHUT_RDWR
-EPHEMERAL = range(32768, 61000)
-"""Ports that ``bind`` to port 0 draws from (ip_local_port_range)."""
+
+# What Linux's struct socket knows of a connect, which is not the state of its connection (__inet_stream_connect()): after a connect
+# with a timeout has come to its end, the next one still finds it under way, and tells how it ended.
+UNCONNECTED = 0
+CONNECTING = 1
+CONNECTED = 2
+
+OPENING = (State.SYN_SENT, State.SYN_RECEIVED)
 
 Address = tuple[str, int]
 Buffer = bytes | bytearray | memoryview
-
-
-def _fail(number: int) -> NoReturn:
-    raise OSError(number, os.strerror(number))
 
 
 class Socket:
     """A TCP socket.
 
     :param driver: whose stack it belongs to
+    :ivar name: the local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0"
     """
 
     family = stdlib.AF_INET
     type = stdlib.SOCK_STREAM
     proto = stdlib.IPPROTO_TCP
 
-    def __init__(self, driver: Driver, _connection: Connection | None = None) -> None:
+    def __init__(self, driver: Driver, _connection: Connection | None = None, _options: Options | None = None) -> None:
         self._driver = driver
         self._changed = threading.Condition(driver.lock)
         self._connection = _connection
         self._listener: Listener | None = None
-        self._name: Address | None = None
+        self._options = _options or Options(driver.stack.settings)
+        self._phase = UNCONNECTED
+        # Whether the program asked for the port.
+        self._bound = False
+        self.name: Address | None = None
         self._timeout: float | None = None
         self._closed = False
         self._shut_read = False
-        self._reuse = False
-        self._linger: tuple[bool, int] = (False, 0)
-        self._nodelay = False
+        self._error = 0
         if _connection is not None:
             _connection.owner = self
+            self._phase = CONNECTED
             flow = _connection.handshake.flow
-            self._name = (flow.local_address, flow.local_port)
+            self.name = (flow.local_address, flow.local_port)
 
     def wake(self) -> None:
         """Called by the driver, with its lock held, when there is something to see."""
@@ -78,63 +89,41 @@ class Socket:
 
         :raises OSError: EINVAL (has a name already), EADDRNOTAVAIL (not an address of the stack), EADDRINUSE
         """
-        host, port = self._check_address(address)
+        host, port = _checked(address, "bind")
+        if host != "0.0.0.0" and not self._driver.stack.is_local(host):
+            fail(errno.EADDRNOTAVAIL)
         with self._driver.lock:
             self._check_open()
-            if self._name is not None:
-                _fail(errno.EINVAL)
+            if self.name is not None:
+                fail(errno.EINVAL)
             self._bind(host, port)
 
     def _bind(self, host: str, port: int) -> None:
-        if port == 0:
-            port = self._free_port(host)
-        elif not self._is_free(host, port):
-            _fail(errno.EADDRINUSE)
-        self._name = (host, port)
-        self._driver.bound.setdefault(self._name, []).append(self)
+        self.name = (host, self._driver.names.bind(self, host, port))
+        self._bound = True
 
-    def _check_address(self, address: Address) -> Address:
-        if not isinstance(address, tuple) or len(address) != 2:
-            raise TypeError(f"an address is a pair (host, port), not {address!r}")
-        host, port = address
-        if not isinstance(host, str) or not isinstance(port, int):
-            raise TypeError(f"an address is a pair (str, int), not {address!r}")
-        if not 0 <= port <= 65535:
-            raise OverflowError("bind(): port must be 0-65535.")
-        host = host or "0.0.0.0"
-        try:
-            packed = stdlib.inet_aton(host)
-        except OSError:
-            raise stdlib.gaierror(stdlib.EAI_NONAME, f"{host!r} is not an IPv4 address") from None
-        host = stdlib.inet_ntoa(packed)
-        if host != "0.0.0.0" and not self._driver.stack.is_local(host):
-            _fail(errno.EADDRNOTAVAIL)
-        return host, port
+    def _leave_name(self) -> None:
+        if self.name is not None:
+            self._driver.names.leave(self, self.name[1], self._bound)
 
-    def _is_free(self, host: str, port: int) -> bool:
-        for (other, other_port), sockets in self._driver.bound.items():
-            if other_port != port or "0.0.0.0" not in (host, other) and host != other:
-                continue
-            # Two sockets may share a port only if both say so; and one exact name has one listener.
-            if not self._reuse or any(not socket._reuse or host == other and socket._listener for socket in sockets):
-                return False
-        if self._reuse:
-            return True
-        # Without SO_REUSEADDR, what is left of earlier connections (TIME-WAIT among them) keeps the port too.
-        return not self._driver.stack.has_connection(host, port)
+    @property
+    def reuse(self) -> bool:
+        """SO_REUSEADDR."""
+        return bool(self._options.value(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR))
 
-    def _free_port(self, host: str) -> int:
-        start = random.randrange(len(EPHEMERAL))
-        for i in range(len(EPHEMERAL)):
-            port = EPHEMERAL[(start + i) % len(EPHEMERAL)]
-            if self._is_free(host, port):
-                return port
-        _fail(errno.EADDRINUSE)
+    @property
+    def listening(self) -> bool:
+        """Does it listen?"""
+        return self._listener is not None
 
     def getsockname(self) -> Address:
-        """Local address and port; ("0.0.0.0", 0) before ``bind``."""
-        self._check_open()
-        return self._name or ("0.0.0.0", 0)
+        """Local address and port; ("0.0.0.0", 0) before there is one."""
+        with self._driver.lock:
+            self._check_open()
+            if self._connection is not None:
+                flow = self._connection.handshake.flow
+                return flow.local_address, flow.local_port
+            return self.name or ("0.0.0.0", 0)
 
     def getpeername(self) -> Address:
         """The peer's address and port.
@@ -143,10 +132,99 @@ class Socket:
         """
         with self._driver.lock:
             connection = self._need_connection()
-            if connection.state == State.CLOSED:
-                _fail(errno.ENOTCONN)
+            if connection.state in (State.CLOSED, State.SYN_SENT):
+                fail(errno.ENOTCONN)
             flow = connection.handshake.flow
             return flow.remote_address, flow.remote_port
+
+    # ---- connecting ----
+
+    def connect(self, address: Address) -> None:
+        """Active OPEN, and wait for its outcome. A socket without a name gets an address and a port.
+
+        After a TimeoutError it goes on in the background, as on Linux; so it does without waiting.
+
+        :raises OSError: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH (the answer, or that there was none); EADDRNOTAVAIL (no
+            port is free, or the 4-tuple is in use); EISCONN; ECONNABORTED (it failed, and the program was told already)
+        :raises BlockingIOError: EINPROGRESS, and EALREADY for the next: the socket does not wait. SO_ERROR tells the outcome
+        :raises TimeoutError: no outcome within the socket's timeout
+        """
+        host, port = _checked(address, "connect")
+        deadline = self._deadline()
+        with self._driver.lock:
+            self._connect(host, port, deadline)
+
+    def connect_ex(self, address: Address) -> int:
+        """As ``connect``, but its errno is returned: 0 for success, EAGAIN for a timeout."""
+        host, port = _checked(address, "connect")
+        deadline = self._deadline()
+        with self._driver.lock:
+            try:
+                self._connect(host, port, deadline)
+            except OSError as error:
+                # The TimeoutError of our own has none; one that the stack raises has ETIMEDOUT.
+                return error.errno or errno.EAGAIN
+        return 0
+
+    def _connect(self, host: str, port: int, deadline: float | None) -> None:
+        self._check_open()
+        if self._phase == CONNECTED or self._listener is not None:
+            fail(errno.EISCONN)
+        began = self._phase == UNCONNECTED
+        if began:
+            self._open(host, port)
+        if self._is_opening():
+            if self._timeout is not None and (self._timeout == 0.0 or not began):
+                self._turn()
+                fail(errno.EINPROGRESS if began else errno.EALREADY)
+            while self._is_opening():
+                self._wait(deadline)
+                self._check_open()
+            if self._timeout is not None:
+                # The standard library waits in poll() here and asks SO_ERROR; the kernel's socket is none the wiser.
+                self._raise_error()
+                return
+        connection = self._connection
+        if connection is None or connection.state == State.CLOSED:
+            error = self._take_error() or errno.ECONNABORTED
+            self._disconnect()
+            fail(error)
+        self._phase = CONNECTED
+
+    def _open(self, host: str, port: int) -> None:
+        if port == 0:
+            # Linux sends a SYN even so; nobody can listen there.
+            fail(errno.ECONNREFUSED)
+        local, local_port = self.name or ("0.0.0.0", 0)
+        try:
+            connection = self._driver.stack.connect(host, port, local, local_port, self._options.apply)
+        except OSError as error:
+            fail(errno.EADDRNOTAVAIL if error.errno == errno.EADDRINUSE else error.errno or errno.EINVAL)
+        except ValueError:
+            # A stack with networks for addresses has none to choose.
+            fail(errno.EADDRNOTAVAIL)
+        connection.owner = self
+        self._connection = connection
+        self._phase = CONNECTING
+        self._error = 0
+        if self.name is None:
+            flow = connection.handshake.flow
+            self.name = (flow.local_address, flow.local_port)
+            self._driver.names.take(self, flow.local_port)
+        self._driver.flush()
+
+    def _is_opening(self) -> bool:
+        return self._connection is not None and self._connection.state in OPENING
+
+    def _disconnect(self) -> None:
+        """Back to a socket without a connection (tcp_disconnect()): it keeps its port, and an address that the program bound."""
+        if self._connection is not None:
+            self._connection.owner = None
+            self._connection = None
+        self._phase = UNCONNECTED
+        self._shut_read = False
+        if self.name is not None and not self._bound:
+            self.name = ("0.0.0.0", self.name[1])
 
     # ---- listening ----
 
@@ -158,18 +236,19 @@ class Socket:
         with self._driver.lock:
             self._check_open()
             if self._connection is not None:
-                _fail(errno.EINVAL)
+                fail(errno.EINVAL)
             if self._listener is not None:
                 self._listener.set_backlog(backlog)
                 return
-            if self._name is None:
+            if self.name is None:
                 self._bind("0.0.0.0", 0)
-            assert self._name is not None
-            self._listener = self._driver.stack.listen(*self._name, backlog)
+            assert self.name is not None
+            self._listener = self._driver.stack.listen(*self.name, backlog)
             self._listener.owner = self
+            self._options.apply_to_listener(self._listener)
 
     def accept(self) -> tuple["Socket", Address]:
-        """Wait for a connection; its socket, and the peer's address.
+        """Wait for a connection; its socket, and the peer's address. It has the options that are set here now.
 
         :raises OSError: EINVAL (not listening)
         :raises BlockingIOError, TimeoutError: none came, and the socket does not wait, or not so long
@@ -179,11 +258,14 @@ class Socket:
             while True:
                 self._check_open()
                 if self._listener is None:
-                    _fail(errno.EINVAL)
+                    fail(errno.EINVAL)
                 connection = self._listener.accept()
                 if connection is not None:
                     flow = connection.handshake.flow
-                    return Socket(self._driver, connection), (flow.remote_address, flow.remote_port)
+                    self._options.apply_to_accepted(connection)
+                    accepted = Socket(self._driver, connection, self._options.inherited())
+                    self._driver.flush()
+                    return accepted, (flow.remote_address, flow.remote_port)
                 self._wait(deadline)
 
     # ---- data ----
@@ -191,12 +273,15 @@ class Socket:
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """At least one byte and at most ``bufsize``; b"" at the end. Flags: MSG_DONTWAIT, MSG_PEEK.
 
-        :raises OSError: ENOTCONN; ECONNRESET when the peer reset the connection
+        :raises OSError: ENOTCONN; ECONNRESET when the peer reset the connection; EINVAL for MSG_OOB, as urgent bytes are in the stream
         """
         if bufsize < 0:
             raise ValueError("negative buffersize in recv")
         deadline = self._deadline(flags)
         with self._driver.lock:
+            if flags & stdlib.MSG_OOB:
+                self._need_connection()
+                fail(errno.EINVAL)
             while True:
                 connection = self._need_connection()
                 if connection.readable():
@@ -208,7 +293,7 @@ class Socket:
                     return data
                 if bufsize == 0 or connection.fin_received or self._shut_read:
                     return b""
-                self._raise_error(connection)
+                self._raise_error()
                 if connection.state == State.CLOSED:
                     return b""
                 self._wait(deadline)
@@ -221,22 +306,15 @@ class Socket:
         return len(data)
 
     def send(self, data: Buffer, flags: int = 0) -> int:
-        """Queue bytes to send, at least one; how many were taken.
+        """Queue bytes to send, at least one; how many were taken. Flags: MSG_DONTWAIT, MSG_OOB (what is queued up to here is urgent).
 
         :raises BrokenPipeError: our side is closed, or was never connected
-        :raises OSError: ECONNRESET, ETIMEDOUT when the connection failed
+        :raises OSError: ECONNRESET, ETIMEDOUT, ECONNREFUSED when the connection failed
         """
         deadline = self._deadline(flags)
         view = memoryview(data).cast("B")
         with self._driver.lock:
-            while True:
-                connection = self._need_connection(errno.EPIPE)
-                self._raise_error(connection)
-                taken = connection.send(view)
-                if taken or not len(view):
-                    self._driver.flush()
-                    return taken
-                self._wait(deadline)
+            return self._send(view, flags, deadline)
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         """Queue all bytes; on an error nobody knows how many went out."""
@@ -244,27 +322,46 @@ class Socket:
         view = memoryview(data).cast("B")
         with self._driver.lock:
             while len(view):
-                connection = self._need_connection(errno.EPIPE)
-                self._raise_error(connection)
-                taken = connection.send(view)
-                if taken:
+                view = view[self._send(view, flags, deadline) :]
+
+    def _send(self, view: memoryview, flags: int, deadline: float | None) -> int:
+        while True:
+            self._check_open()
+            self._raise_error()
+            connection = self._need_connection(errno.EPIPE)
+            # While the connection is being opened, a send waits for that.
+            if connection.state not in OPENING:
+                taken = connection.send_urgent(view) if flags & stdlib.MSG_OOB else connection.send(view)
+                if taken or not len(view):
                     self._driver.flush()
-                    view = view[taken:]
-                else:
-                    self._wait(deadline)
+                    return taken
+            self._wait(deadline)
 
     def shutdown(self, how: int) -> None:
-        """Close one direction, or both.
+        """Close one direction, or both. What is still being opened is given up, and a listener stops with SHUT_RD, as on Linux.
 
         :raises OSError: ENOTCONN, EINVAL (not SHUT_RD, SHUT_WR or SHUT_RDWR)
         """
         with self._driver.lock:
             self._check_open()
             if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
-                _fail(errno.EINVAL)
+                fail(errno.EINVAL)
+            if self._listener is not None:
+                if how != SHUT_WR:
+                    self._listener.close(self._driver.stack.clock())
+                    self._listener = None
+                    self.wake()
+                return
             connection = self._need_connection()
             if connection.state == State.CLOSED:
-                _fail(errno.ENOTCONN)
+                fail(errno.ENOTCONN)
+            if connection.state == State.SYN_SENT:
+                connection.abort(self._driver.stack.clock())
+                self._disconnect()
+                # As tcp_disconnect() leaves it.
+                self._error = errno.ECONNRESET
+                self.wake()
+                return
             if how != SHUT_WR:
                 self._shut_read = True
             if how != SHUT_RD:
@@ -279,15 +376,12 @@ class Socket:
                 return
             self._closed = True
             now = self._driver.stack.clock()
-            if self._name is not None and self in self._driver.bound.get(self._name, ()):
-                self._driver.bound[self._name].remove(self)
-                if not self._driver.bound[self._name]:
-                    del self._driver.bound[self._name]
+            self._leave_name()
             if self._listener is not None:
                 self._listener.close(now)
             connection = self._connection
             if connection is not None:
-                on, seconds = self._linger
+                on, seconds = self._options.value(stdlib.SOL_SOCKET, stdlib.SO_LINGER)
                 if on and seconds == 0:
                     connection.abort(now)
                 else:
@@ -302,59 +396,40 @@ class Socket:
         while connection.state in unacknowledged and self._driver.wait(self._changed, deadline):
             pass
 
-    # ---- options ----
+    # ---- options: sockopt.py has them ----
 
-    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """SO_REUSEADDR, SO_LINGER, TCP_NODELAY, SO_KEEPALIVE is not there yet.
+    def setsockopt(self, level: int, option: int, value: int | Buffer) -> None:
+        """Set an option; a number stands for a C int.
 
-        :raises OSError: ENOPROTOOPT (an option that is not there), EINVAL
+        :raises OSError: ENOPROTOOPT (an option that is not there), EINVAL, ENOENT (no such congestion control)
         """
+        if isinstance(value, int):
+            if not -1 << 31 <= value < 1 << 31:
+                raise OverflowError("Python int too large to convert to C int")
+            value = struct.pack("i", value)
         with self._driver.lock:
             self._check_open()
-            if (level, option) == (stdlib.SOL_SOCKET, stdlib.SO_LINGER):
-                if isinstance(value, int) or len(value) != 8:
-                    _fail(errno.EINVAL)
-                on, seconds = struct.unpack("ii", value)
-                self._linger = (bool(on), seconds)
-                return
-            number = value if isinstance(value, int) else int.from_bytes(value, "little")
-            if (level, option) == (stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR):
-                self._reuse = bool(number)
-            elif (level, option) == (stdlib.IPPROTO_TCP, stdlib.TCP_NODELAY):
-                self._nodelay = bool(number)
-                if self._connection is not None:
-                    self._connection.nodelay = bool(number)
-                    if number:
-                        self._connection.send_soon()
-                        self._driver.flush()
-            else:
-                _fail(errno.ENOPROTOOPT)
+            self._options.set(level, option, bytes(value), self._connection)
+            # What waited may go now, and a timer may have been set.
+            self._driver.flush()
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:
-        """The options of ``setsockopt``, SO_ERROR, SO_TYPE, SO_ACCEPTCONN.
+        """The options of ``setsockopt``, SO_ERROR (tells what went wrong, once), SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN, TCP_INFO.
 
+        :param buflen: 0 for a number, else the largest number of bytes to return
         :raises OSError: ENOPROTOOPT
         """
+        if not 0 <= buflen <= 1024:
+            raise OSError("getsockopt buflen out of range")
         with self._driver.lock:
             self._check_open()
-            if (level, option) == (stdlib.SOL_SOCKET, stdlib.SO_LINGER):
-                packed = struct.pack("ii", *self._linger)
-                return packed if buflen else int.from_bytes(packed[:4], "little")
-            if (level, option) == (stdlib.IPPROTO_TCP, stdlib.TCP_NODELAY):
-                return int(self._nodelay)
-            if level == stdlib.SOL_SOCKET:
-                if option == stdlib.SO_REUSEADDR:
-                    return int(self._reuse)
-                if option == stdlib.SO_TYPE:
-                    return int(self.type)
-                if option == stdlib.SO_ACCEPTCONN:
-                    return int(self._listener is not None)
-                if option == stdlib.SO_ERROR:
-                    error = self._connection.error if self._connection is not None else 0
-                    if self._connection is not None:
-                        self._connection.error = 0
-                    return error
-            _fail(errno.ENOPROTOOPT)
+            if (level, option) == (stdlib.IPPROTO_TCP, stdlib.TCP_INFO):
+                raw = tcp_info(self._connection, self._listener, self._driver.stack.clock())
+            elif level == stdlib.SOL_SOCKET and option in STATUS:
+                raw = struct.pack("i", STATUS[option](self))
+            else:
+                raw = self._options.get(level, option, self._connection)
+        return raw[:buflen] if buflen else int.from_bytes(raw[:4], sys.byteorder, signed=True)
 
     def settimeout(self, value: float | None) -> None:
         """Seconds that a call may wait; 0 for not at all, None for as long as it takes."""
@@ -390,24 +465,37 @@ class Socket:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<fastnet.socket.Socket {self.state.name} laddr={self._name}>"
+        return f"<fastnet.socket.Socket {self.state.name} laddr={self.name}>"
 
     def _check_open(self) -> None:
         if self._closed:
-            _fail(errno.EBADF)
+            fail(errno.EBADF)
 
     def _need_connection(self, otherwise: int = errno.ENOTCONN) -> Connection:
         self._check_open()
         if self._connection is None:
-            _fail(otherwise)
+            fail(otherwise)
         return self._connection
 
-    def _raise_error(self, connection: Connection) -> None:
+    def _take_error(self) -> int:
         # As SO_ERROR: told once; after that the connection is just closed.
-        error = connection.error
+        error, self._error = self._error, 0
+        connection = self._connection
+        if not error and connection is not None:
+            error, connection.error = connection.error, 0
+        return error
+
+    def _status(self) -> int:
+        # SO_ERROR: also what ICMP said and no call has failed for.
+        error = self._take_error()
+        if not error and self._connection is not None:
+            error, self._connection.soft_error = self._connection.soft_error, 0
+        return error
+
+    def _raise_error(self) -> None:
+        error = self._take_error()
         if error:
-            connection.error = 0
-            _fail(error)
+            fail(error)
 
     def _deadline(self, flags: int = 0) -> float | None:
         if flags & stdlib.MSG_DONTWAIT or self._timeout == 0.0:
@@ -416,9 +504,74 @@ class Socket:
 
     def _wait(self, deadline: float | None) -> None:
         if deadline == 0.0:
-            if not self._driver.threaded:
-                # By hand: give the stack one turn, so that a loop over a non-blocking socket gets somewhere.
-                self._driver.step(0)
+            self._turn()
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         if not self._driver.wait(self._changed, deadline):
             raise TimeoutError("timed out")
+
+    def _turn(self) -> None:
+        # By hand: give the stack one turn, so that a loop over a non-blocking socket gets somewhere.
+        if not self._driver.threaded:
+            self._driver.step(0)
+
+
+STATUS: dict[int, Callable[[Socket], int]] = {
+    stdlib.SO_ACCEPTCONN: lambda s: s._listener is not None,
+    stdlib.SO_DOMAIN: lambda s: s.family,
+    stdlib.SO_ERROR: Socket._status,
+    stdlib.SO_PROTOCOL: lambda s: s.proto,
+    stdlib.SO_TYPE: lambda s: s.type,
+}
+"""Options of SOL_SOCKET that can only be read."""
+
+
+def _checked(address: Address, call: str) -> Address:
+    """A pair of an IPv4 address ("": any) and a port, or what the standard library raises."""
+    if not isinstance(address, tuple):
+        raise TypeError(f"{call}(): AF_INET address must be tuple, not {type(address).__name__}")
+    if len(address) != 2 or not isinstance(address[0], str) or not isinstance(address[1], int):
+        raise TypeError(f"an address is a pair (str, int), not {address!r}")
+    host, port = address
+    if not 0 <= port <= 65535:
+        raise OverflowError(f"{call}(): port must be 0-65535.")
+    try:
+        return stdlib.inet_ntoa(stdlib.inet_aton(host or "0.0.0.0")), port
+    except OSError:
+        raise stdlib.gaierror(stdlib.EAI_NONAME, f"{host!r} is not an IPv4 address") from None
+
+
+def create_connection(
+    driver: Driver, address: Address, timeout: float | None = None, source_address: Address | None = None
+) -> Socket:
+    """A connected socket.
+
+    :param timeout: seconds, for the connect and what follows; None: as long as it takes
+    :param source_address: local address and port to bind to first; port 0 draws one
+    :raises OSError: as ``Socket.bind`` and ``Socket.connect``
+    """
+    sock = Socket(driver)
+    try:
+        sock.settimeout(timeout)
+        if source_address is not None:
+            sock.bind(source_address)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def create_server(driver: Driver, address: Address, backlog: int = 128) -> Socket:
+    """A listening socket, with SO_REUSEADDR as the standard library's.
+
+    :raises OSError: as ``Socket.bind`` and ``Socket.listen``
+    """
+    sock = Socket(driver)
+    try:
+        sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -143,11 +143,19 @@ class Stack:
         """
         return self.tcp.listen(address, port, backlog)
 
-    def connect(self, remote: str, remote_port: int, local: str | None = None, local_port: int = 0) -> ActiveConnection:
+    def connect(
+        self,
+        remote: str,
+        remote_port: int,
+        local: str | None = None,
+        local_port: int = 0,
+        prepare: Callable[[ActiveConnection], None] | None = None,
+    ) -> ActiveConnection:
         """Active OPEN (RFC 9293 section 3.9.1.1): send a SYN; the connection's state, its error and its owner tell what comes of it.
 
         :param local: one of the stack's addresses; without, its first (MUST-44)
         :param local_port: 0 to have one chosen from ip_local_port_range
+        :param prepare: called with the new connection before its SYN leaves: for options that the SYN shows
         :raises ValueError: not an IPv4 address or port, or no address of our own to take
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
             4-tuple is in use)
@@ -169,7 +177,11 @@ class Stack:
             low, high = self.settings.ip_local_port_range
             flow = self.ports.choose(source, remote, remote_port, (low, high), self.context.demux)
         connection = ActiveConnection.__new__(ActiveConnection)
-        connection.open(self.context, flow, self.clock())
+        now = self.clock()
+        connection.open(self.context, flow, now)
+        if prepare is not None:
+            prepare(connection)
+        connection.start(now)
         return connection
 
     def source_address(self, local: str | None) -> str:

@@ -13,7 +13,7 @@ cdef bytes TABLE
 cdef int EVENTS
 cdef int EVENT_CLOSE, EVENT_ABORT
 cdef long long MASK, HALF, SECOND
-cdef tuple SENDING
+cdef tuple SENDING, UNSYNCHRONIZED
 
 
 cdef class UserCalls(Tcb):
@@ -24,11 +24,14 @@ cdef class UserCalls(Tcb):
     cdef public bint orphan
     cdef public Patience patience
     cdef public object congestion
+    cdef public long long send_limit
+    cdef public long long receive_limit
     cdef public long long heard_at
     cdef public long long state_deadline
     cdef public long long challenged_at
 
     cpdef fill(self, Context context, Request handshake, int state, long long now)
+    @cython.locals(limit=cython.longlong)
     cpdef Receiver need_receiver(self, long long now)
     @cython.locals(sender=Sender, room=cython.longlong)
     cpdef Py_ssize_t send(self, object data) except -1

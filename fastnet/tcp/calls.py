@@ -19,7 +19,9 @@ FIN_WAIT_2 = int(State.FIN_WAIT_2)
 TIME_WAIT = int(State.TIME_WAIT)
 CLOSED = int(State.CLOSED)
 CLOSE_WAIT = int(State.CLOSE_WAIT)
-SENDING = (ESTABLISHED, CLOSE_WAIT, int(State.SYN_SENT), int(State.SYN_RECEIVED))
+UNSYNCHRONIZED = (int(State.SYN_SENT), int(State.SYN_RECEIVED))
+"""States before the handshake is over."""
+SENDING = (ESTABLISHED, CLOSE_WAIT, *UNSYNCHRONIZED)
 """States in which SEND queues."""
 
 EVENT_CLOSE = int(Event.CLOSE)
@@ -39,10 +41,12 @@ class UserCalls(Tcb):
     :ivar challenged_at: when the last challenge ACK was sent, ns
     :ivar patience: made when the program asks for keep-alive or a user timeout
     :ivar congestion: the congestion control it asked for, None for the setting's
+    :ivar send_limit, receive_limit: the buffers that it asked for (SO_SNDBUF, SO_RCVBUF), bytes; 0 for the settings'
     """
 
     __slots__ = (
-        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "sender", "soft_error", "state", "state_deadline",
+        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "send_limit", "sender", "soft_error",
+        "state", "state_deadline",
     )  # fmt: skip
 
     state: int
@@ -52,6 +56,8 @@ class UserCalls(Tcb):
     sender: Sender | None
     patience: Patience | None
     congestion: type[CongestionControl] | None
+    send_limit: int
+    receive_limit: int
     heard_at: int
     state_deadline: int
     challenged_at: int
@@ -76,6 +82,9 @@ class UserCalls(Tcb):
         self.nodelay = False
         self.ttl = 0
         self.tos = 0
+        self.user_mss = 0
+        self.send_limit = 0
+        self.receive_limit = 0
         self.error = 0
         self.soft_error = 0
         self.armed = 0
@@ -116,7 +125,9 @@ class UserCalls(Tcb):
         """SEND with the urgent flag: as ``send``, and what was queued up to its end is urgent (RFC 9293 section 3.8.5)."""
         taken = self.send(data)
         if taken and self.sender is not None:
-            self.sender.urgent = self.snd_una + self.sender.buffer.length & MASK
+            # Before the handshake is over, SND.UNA is the SYN's, and the bytes follow it.
+            first = self.snd_nxt if self.state in UNSYNCHRONIZED else self.snd_una
+            self.sender.urgent = first + self.sender.buffer.length & MASK
         return taken
 
     def receive(self, size: int) -> bytes:
@@ -155,7 +166,7 @@ class UserCalls(Tcb):
         if self.orphan or self.state not in SENDING:
             return 0
         if self.sender is None:
-            return self.context.settings.tcp_wmem[2]
+            return self.send_limit or self.context.settings.tcp_wmem[2]
         return max(0, self.sender.limit - self.sender.buffer.length)
 
     def urgent_left(self) -> int:
@@ -236,6 +247,19 @@ class UserCalls(Tcb):
             sender.cork_deadline = 0
             self.send_soon()
 
+    def limit_sending(self, size: int) -> None:
+        """SO_SNDBUF: ``send`` queues so many bytes at most; what is queued already stays."""
+        self.send_limit = size
+        if self.sender is not None:
+            self.sender.limit = size
+
+    def limit_receiving(self, size: int) -> None:
+        """SO_RCVBUF: so many bytes may wait for the reader; a window that was offered is not taken back (SHLD-14)."""
+        self.receive_limit = size
+        if self.receiver is not None:
+            self.receiver.limit = size
+            self.receiver.largest = size
+
     def unanswered(self) -> int:
         """Retransmissions since the peer last acknowledged something: at tcp_retries1 the owner is told (SHLD-9)."""
         return self.sender.unanswered if self.sender is not None else 0
@@ -246,7 +270,8 @@ class UserCalls(Tcb):
         """The receiver, made at first use."""
         if self.receiver is None:
             rmem = self.context.settings.tcp_rmem
-            self.receiver = Receiver(rmem[1], rmem[2], self.rcv_nxt, self.rcv_adv, now)
+            limit = self.receive_limit
+            self.receiver = Receiver(limit or rmem[1], limit or rmem[2], self.rcv_nxt, self.rcv_adv, now)
         return self.receiver
 
     def need_sender(self) -> Sender:
@@ -255,7 +280,7 @@ class UserCalls(Tcb):
             settings = self.context.settings
             kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
             congestion = kind(self.send_mss())
-            self.sender = Sender(settings.tcp_wmem[2], congestion, self.snd_nxt)
+            self.sender = Sender(self.send_limit or settings.tcp_wmem[2], congestion, self.snd_nxt)
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             if self.handshake.retries > 1:

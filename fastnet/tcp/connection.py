@@ -185,6 +185,8 @@ class Connection(UserCalls):
             self.move(RCV_ACK_OF_FIN)
             if self.orphan:
                 self.end_fin_wait_2(now)
+            # A close() that lingers waits for this.
+            self.context.notify(self)
         elif self.state == CLOSING:
             self.enter_time_wait(RCV_ACK_OF_FIN, now)
         elif self.state == LAST_ACK:
@@ -219,11 +221,15 @@ class Connection(UserCalls):
         if receiver is None:
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
-            self.acknowledge_soon()
             if receiver.keep(seg, self.rcv_nxt, min(seg.payload_length, window - ahead)):
                 self.context.counters.TCPOFOQueue += 1
             else:
                 self.context.counters.TCPOFODrop += 1
+            if self.handshake.sack:
+                self.acknowledge_soon()
+            else:
+                # One for each: without SACK, their number is all that the peer has to go by (RFC 5681 section 4.2).
+                self.put(self.snd_nxt, ACK, now)
             return
         skip = MASK + 1 - ahead & MASK
         if skip >= seg.payload_length:
@@ -352,7 +358,9 @@ class Connection(UserCalls):
                 deadline = sender.cork_deadline
         if deadline:
             self.wake_at(deadline)
-        self.watch()
+        if self.snd_nxt == self.snd_una:
+            # While something is on its way, the retransmission timer looks after the peer (tcp_keepalive_timer()).
+            self.watch()
 
     def state_timeout(self, now: int) -> None:
         """The peer's FIN did not come in time."""

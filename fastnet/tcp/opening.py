@@ -43,7 +43,7 @@ class ActiveConnection(Connection):
     __slots__ = ()
 
     def open(self, context: Context, flow: FourTuple, now: int) -> None:
-        """OPEN: fill a new connection (made by ``__new__``) and send its SYN."""
+        """OPEN: fill a new connection (made by ``__new__``); ``start`` sends its SYN, so that options can be set in between."""
         settings = context.settings
         offer = Request.__new__(Request)
         offer.timer = -1
@@ -56,11 +56,11 @@ class ActiveConnection(Connection):
         offer.mss = DEFAULT_SEND_MSS
         offer.wscale = settings.tcp_window_scaling != 0
         offer.snd_shift = 0
-        offer.rcv_shift = window_shift(settings.tcp_rmem[2]) if offer.wscale else 0
+        offer.rcv_shift = 0
         offer.sack = settings.tcp_sack != 0
         offer.timestamps = settings.tcp_timestamps != 0
         offer.ts_recent = 0
-        offer.rcv_wnd = min(settings.tcp_rmem[1], 0xFFFF)
+        offer.rcv_wnd = 0
         offer.retries = 0
         offer.acked = False
         offer.born = now
@@ -75,7 +75,15 @@ class ActiveConnection(Connection):
         self.rcv_nxt = 0
         self.rcv_adv = 0
         self.ts_recent = 0
-        context.counters.TcpActiveOpens += 1
+
+    def start(self, now: int) -> None:
+        """The SYN, for the first time."""
+        offer = self.handshake
+        rmem = self.context.settings.tcp_rmem
+        offer.rcv_wnd = min(self.receive_limit or rmem[1], 0xFFFF)
+        if offer.wscale:
+            offer.rcv_shift = window_shift(self.receive_limit or rmem[2])
+        self.context.counters.TcpActiveOpens += 1
         self.put_syn(0, now)
         self.state_deadline = now + SECOND
         self.wake_at(self.state_deadline)
@@ -137,6 +145,8 @@ class ActiveConnection(Connection):
         self.rcv_adv = self.rcv_nxt + offer.rcv_wnd & MASK
         if seg.options & OPTION_MSS:
             offer.mss = max(seg.mss, MIN_SEND_MSS)
+        if self.user_mss:
+            offer.mss = min(offer.mss, self.user_mss)
         offer.wscale = offer.wscale and seg.options & OPTION_WSCALE != 0
         if offer.wscale:
             offer.snd_shift = seg.wscale

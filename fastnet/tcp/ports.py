@@ -1,7 +1,10 @@
-"""Local ports for active opens: the double-hash selection of RFC 6056 section 3.3.4, as Linux has it (__inet_hash_connect())."""
+"""Local ports for who names none.
+
+For active opens: the double-hash selection of RFC 6056 section 3.3.4, as Linux has it (__inet_hash_connect())."""
 
 import errno
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
@@ -16,13 +19,16 @@ class PortChooser:
 
     :param secret: 16 random bytes
     :param random: n -> n random bytes
+    :ivar bound: ports that programs have bound, and how often: no active open gets one that it did not ask for
     """
 
-    __slots__ = ("key0", "key1", "table")
+    __slots__ = ("bound", "key0", "key1", "random", "table")
 
     def __init__(self, secret: bytes, random: Callable[[int], bytes]) -> None:
         self.key0 = int.from_bytes(secret[:8], "little")
         self.key1 = int.from_bytes(secret[8:], "little")
+        self.random = random
+        self.bound: Counter[int] = Counter()
         noise = random(2 * TABLE_SIZE)
         self.table = [int.from_bytes(noise[2 * i : 2 * i + 2], "little") for i in range(TABLE_SIZE)]
 
@@ -41,7 +47,19 @@ class PortChooser:
         for step in (*range(0, count, 2), *range(1, count, 2)):
             port = low + ((start & ~1) + step) % count
             flow = FourTuple(local, port, remote, remote_port)
-            if demux.find(flow) < 0 and demux.find_listener(flow) < 0:
+            if port not in self.bound and demux.find(flow) < 0 and demux.find_listener(flow) < 0:
                 self.table[index] = self.table[index] + step + 2 & 0xFFFFFFFF
                 return flow
         raise OSError(errno.EADDRNOTAVAIL, f"every port from {low} to {high} is in use towards {remote} port {remote_port}")
+
+    def to_bind(self, ports: tuple[int, int]) -> Iterator[int]:
+        """Ports to try for a program that binds to port 0, from a random place on: those first that connections get last.
+
+        :param ports: lowest and highest (ip_local_port_range)
+        """
+        low, high = ports
+        count = high - low + 1
+        # Linux's inet_csk_find_open_port() has the same order.
+        start = int.from_bytes(self.random(4), "little") % count | 1
+        for step in (*range(0, count, 2), *range(-1, count - 1, 2)):
+            yield low + (start + step) % count

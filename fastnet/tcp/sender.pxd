@@ -29,6 +29,7 @@ cdef class Sender:
     cdef public int purpose
     cdef public int backoff
     cdef public int unanswered
+    cdef public unsigned int resent
     cdef public bint cork
     cdef public bint full
     cdef public bint fin_queued

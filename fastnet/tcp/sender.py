@@ -33,6 +33,7 @@ class Sender:
     :ivar urgent: sequence number behind the last urgent byte (SND.UP), -1 without
     :ivar backoff: how often the timeout was doubled since data was last acknowledged
     :ivar unanswered: retransmissions and probes since the peer last said anything acceptable
+    :ivar resent: retransmissions since the connection began
     :ivar waiting_since: when the first of those was sent, ns
     :ivar retransmit_at: when the oldest flight is sent again, ns (RFC 6298 section 5)
     :ivar deadline: when the timer has to look again, ns, 0 when nothing waits; ``purpose``: what for
@@ -41,7 +42,7 @@ class Sender:
 
     __slots__ = (
         "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "purpose", "recovery",
-        "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
+        "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, limit: int, congestion: CongestionControl, snd_nxt: int) -> None:
@@ -55,6 +56,7 @@ class Sender:
         self.urgent = -1
         self.backoff = 0
         self.unanswered = 0
+        self.resent = 0
         self.waiting_since = 0
         self.retransmit_at = 0
         self.deadline = 0
@@ -155,6 +157,7 @@ class Sender:
         else:
             tcb.put(flight.seq, flags, now)
         self.recovery.sent_again(tcb, flight, now)
+        self.resent += 1
         tcb.context.counters.TcpRetransSegs += 1
         if self.waiting_since == 0:
             self.waiting_since = now

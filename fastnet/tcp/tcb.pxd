@@ -24,6 +24,7 @@ cdef class Tcb(Endpoint):
     cdef public unsigned int rcv_nxt
     cdef public unsigned int rcv_adv
     cdef public unsigned int ts_recent
+    cdef public unsigned short user_mss
     cdef public unsigned char ttl
     cdef public unsigned char tos
     cdef public bint fin_received
@@ -43,7 +44,7 @@ cdef class Tcb(Endpoint):
     cpdef put_data(
         self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long urgent, long long now
     )
-    @cython.locals(handshake=Request)
+    @cython.locals(handshake=Request, mss=cython.int)
     cpdef put_syn(self, int flags, long long now)
     @cython.locals(gain=cython.longlong, window=cython.uint)
     cpdef unsigned int window_to_offer(self) except? 0

@@ -21,6 +21,7 @@ class Tcb(Endpoint):
     :ivar fin_received: the peer will send no more
     :ivar nodelay: True switches Nagle's algorithm off (TCP_NODELAY)
     :ivar ttl, tos: of its packets; 0: as the stack's
+    :ivar user_mss: the largest segment that the program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
     :ivar queued: True while it waits in ``Context.outbox``
     :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
@@ -28,7 +29,7 @@ class Tcb(Endpoint):
 
     __slots__ = (
         "ack_due", "armed", "context", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv", "rcv_nxt",
-        "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl",
+        "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl", "user_mss",
     )  # fmt: skip
 
     context: Context
@@ -49,6 +50,7 @@ class Tcb(Endpoint):
     queued: bool
     ttl: int
     tos: int
+    user_mss: int
     armed: int
 
     def acknowledge_soon(self) -> None:
@@ -137,10 +139,11 @@ class Tcb(Endpoint):
     def put_syn(self, flags: int, now: int) -> None:
         """Our SYN, or SYN-ACK, with its options."""
         handshake = self.handshake
+        mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
         if self.ttl or self.tos:
             self.context.writer.dress(self.ttl, self.tos)
         self.context.writer.synack(
-            handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd, self.context.mss,
+            handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd, mss,
             handshake.rcv_shift if handshake.wscale else -1, handshake.sack, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent if flags & ACK else 0,
         )  # fmt: skip

@@ -177,7 +177,9 @@ def test_close_lingers(pair: tuple[Socket, socket.socket]) -> None:
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5))
     assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 1, 5)
     ours.sendall(b"x" * 1000)
+    started = time.monotonic()
     ours.close()
+    assert time.monotonic() - started < 2, "and does not wait any longer"
     assert ours.state in (State.FIN_WAIT_2, State.TIME_WAIT)
     assert len(theirs.recv(2000)) == 1000
     theirs.close()

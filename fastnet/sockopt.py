@@ -1,0 +1,343 @@
+"""Socket options: a table with a row for each, and the values that one socket has.
+
+What a row accepts, refuses and answers is what Linux does (net/core/sock.c, net/ipv4/tcp.c, net/ipv4/ip_sockglue.c). What has no row
+raises ENOPROTOOPT.
+"""
+
+import errno
+import os
+import socket as stdlib
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from fastnet.config import Settings
+from fastnet.tcp.congestion import algorithm
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, SECOND
+from fastnet.tcp.request import window_shift
+from fastnet.tcp.states import State
+
+SO_RCVBUF_MIN = 2304
+SO_SNDBUF_MIN = 4608
+"""Linux's SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF on a 64-bit machine."""
+NAME_MAX = 16
+"""Linux's TCP_CA_NAME_MAX."""
+ECN_MASK = 3
+
+Key = tuple[int, int]
+"""Level and option."""
+
+
+def fail(number: int) -> NoReturn:
+    """Raise the ``OSError`` of an errno, with its text."""
+    raise OSError(number, os.strerror(number))
+
+
+# ---- what a program gives, as the bytes that a kernel would see ----
+
+
+def integer(raw: bytes) -> int:
+    """A C int, of which more bytes may follow."""
+    if len(raw) < 4:
+        fail(errno.EINVAL)
+    return int.from_bytes(raw[:4], sys.byteorder, signed=True)
+
+
+def flag(raw: bytes, settings: Settings) -> int:
+    """0 or 1."""
+    return int(integer(raw) != 0)
+
+
+def between(low: int, high: int, *others: int) -> Callable[[bytes, Settings], int]:
+    """A number from ``low`` to ``high``, or one of the others."""
+
+    def take(raw: bytes, settings: Settings) -> int:
+        number = integer(raw)
+        if not low <= number <= high and number not in others:
+            fail(errno.EINVAL)
+        return number
+
+    return take
+
+
+def buffer_size(largest: str, smallest: int) -> Callable[[bytes, Settings], int]:
+    """Bytes up to a setting, doubled: Linux counts its own overhead in, and tells so (socket(7))."""
+
+    def take(raw: bytes, settings: Settings) -> int:
+        return max(2 * min(integer(raw) & 0xFFFFFFFF, int(getattr(settings, largest))), smallest)
+
+    return take
+
+
+def time_to_live(raw: bytes, settings: Settings) -> int:
+    """1 to 255; -1: the stack's. A single byte will do."""
+    if not raw:
+        fail(errno.EINVAL)
+    number = integer(raw) if len(raw) >= 4 else raw[0]
+    if number != -1 and not 1 <= number <= 255:
+        fail(errno.EINVAL)
+    return number
+
+
+def type_of_service(raw: bytes, settings: Settings) -> int:
+    """The DS field; its ECN bits are TCP's own. A single byte will do."""
+    number = integer(raw) if len(raw) >= 4 else raw[0] if raw else 0
+    return number & 0xFF & ~ECN_MASK
+
+
+def lingering(raw: bytes, settings: Settings) -> tuple[int, int]:
+    """``struct linger``: on or off, and seconds."""
+    if len(raw) < 8:
+        fail(errno.EINVAL)
+    on, seconds = struct.unpack("ii", raw[:8])
+    return int(on != 0), seconds
+
+
+def congestion_control(raw: bytes, settings: Settings) -> str:
+    """The name of a congestion control."""
+    if not raw:
+        fail(errno.EINVAL)
+    name = raw[: NAME_MAX - 1].partition(b"\0")[0].decode("latin-1")
+    try:
+        algorithm(name)
+    except ValueError:
+        fail(errno.ENOENT)
+    return name
+
+
+def always(raw: bytes, settings: Settings) -> int:
+    """1 and nothing else."""
+    if not integer(raw):
+        fail(errno.ENOPROTOOPT)
+    return 1
+
+
+# ---- what that does to a connection ----
+
+
+def set_keepalive(connection: Connection, on: int) -> None:
+    """SO_KEEPALIVE."""
+    if on or connection.patience is not None:
+        connection.need_patience().keepalive = bool(on)
+        connection.watch()
+
+
+def set_idle(connection: Connection, seconds: int) -> None:
+    """TCP_KEEPIDLE."""
+    connection.need_patience().idle = seconds * SECOND
+    connection.watch()
+
+
+def set_interval(connection: Connection, seconds: int) -> None:
+    """TCP_KEEPINTVL."""
+    connection.need_patience().interval = seconds * SECOND
+    connection.watch()
+
+
+def set_count(connection: Connection, count: int) -> None:
+    """TCP_KEEPCNT."""
+    connection.need_patience().count = count
+
+
+def set_user_timeout(connection: Connection, milliseconds: int) -> None:
+    """TCP_USER_TIMEOUT."""
+    connection.need_patience().set_user_timeout(milliseconds)
+
+
+def set_cork(connection: Connection, on: int) -> None:
+    """TCP_CORK."""
+    if on or connection.sender is not None:
+        connection.set_cork(bool(on))
+
+
+def set_nodelay(connection: Connection, on: int) -> None:
+    """TCP_NODELAY: also what waits already goes."""
+    connection.nodelay = bool(on)
+    if on:
+        connection.send_soon()
+
+
+def set_receive_buffer(connection: Connection, size: int) -> None:
+    """SO_RCVBUF."""
+    connection.limit_receiving(size // 2)
+
+
+def set_send_buffer(connection: Connection, size: int) -> None:
+    """SO_SNDBUF."""
+    connection.limit_sending(size // 2)
+
+
+def set_largest_segment(connection: Connection, size: int) -> None:
+    """TCP_MAXSEG: for a SYN that is still to come; what a handshake has agreed stays, as on Linux."""
+    connection.user_mss = size
+
+
+def set_congestion_control(connection: Connection, name: str) -> None:
+    """TCP_CONGESTION."""
+    connection.set_congestion_control(name)
+
+
+def set_time_to_live(connection: Connection, ttl: int) -> None:
+    """IP_TTL."""
+    connection.ttl = max(ttl, 0)
+
+
+def set_type_of_service(connection: Connection, tos: int) -> None:
+    """IP_TOS."""
+    connection.tos = tos
+
+
+# ---- what a program is told ----
+
+
+def packed(value: Any) -> bytes:
+    """A C int."""
+    return struct.pack("i", value)
+
+
+def receive_buffer(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """What was set, else what there is."""
+    if value is not None:
+        return value
+    return connection.receiver.limit if connection is not None and connection.receiver is not None else settings.tcp_rmem[1]
+
+
+def send_buffer(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """What was set, else what there is."""
+    if value is not None:
+        return value
+    return settings.tcp_wmem[2] if connection is not None else settings.tcp_wmem[1]
+
+
+def largest_segment(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """Of a connection, what it sends; else what was set."""
+    if connection is not None and connection.state not in (State.SYN_SENT, State.CLOSED):
+        return connection.send_mss()
+    return value or DEFAULT_SEND_MSS
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row.
+
+    :param decode: bytes as a program gives them -> the value; raises what Linux raises
+    :param default: the value before a program says otherwise
+    :param apply: lets a connection have the value, while the driver's lock is held
+    :param encode: the value -> bytes as ``getsockopt`` gives them
+    :param read: where what is told is not what was set: what was set (None: nothing), the connection, the settings -> the value
+    """
+
+    decode: Callable[[bytes, Settings], Any]
+    default: Callable[[Settings], Any]
+    apply: Callable[[Connection, Any], None] | None = None
+    encode: Callable[[Any], bytes] = packed
+    read: Callable[[Any, Connection | None, Settings], Any] | None = None
+
+
+def off(settings: Settings) -> int:
+    """Not set."""
+    return 0
+
+
+OPTIONS: dict[Key, Option] = {
+    (stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR): Option(flag, off),
+    (stdlib.SOL_SOCKET, stdlib.SO_KEEPALIVE): Option(flag, off, set_keepalive),
+    (stdlib.SOL_SOCKET, stdlib.SO_LINGER): Option(lingering, lambda s: (0, 0), None, lambda value: struct.pack("ii", *value)),
+    (stdlib.SOL_SOCKET, stdlib.SO_RCVBUF): Option(
+        buffer_size("rmem_max", SO_RCVBUF_MIN), lambda s: s.tcp_rmem[1], set_receive_buffer, packed, receive_buffer
+    ),
+    (stdlib.SOL_SOCKET, stdlib.SO_SNDBUF): Option(
+        buffer_size("wmem_max", SO_SNDBUF_MIN), lambda s: s.tcp_wmem[1], set_send_buffer, packed, send_buffer
+    ),
+    # Urgent bytes stay in the stream: RFC 6093 section 4 has it so, since middleboxes move or clear urgent pointers.
+    (stdlib.SOL_SOCKET, stdlib.SO_OOBINLINE): Option(always, lambda s: 1),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_NODELAY): Option(flag, off, set_nodelay),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_CORK): Option(flag, off, set_cork),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_KEEPIDLE): Option(between(1, 32767), lambda s: s.tcp_keepalive_time, set_idle),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_KEEPINTVL): Option(between(1, 32767), lambda s: s.tcp_keepalive_intvl, set_interval),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_KEEPCNT): Option(between(1, 127), lambda s: s.tcp_keepalive_probes, set_count),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_USER_TIMEOUT): Option(between(0, 0x7FFFFFFF), off, set_user_timeout),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(between(88, 32767, 0), off, set_largest_segment, packed, largest_segment),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
+        congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")
+    ),
+    (stdlib.IPPROTO_IP, stdlib.IP_TTL): Option(
+        time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl
+    ),
+    (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(type_of_service, off, set_type_of_service),
+}
+
+
+class Options:
+    """The values of one socket.
+
+    :param settings: where defaults and bounds come from
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._values: dict[Key, Any] = {}
+
+    def inherited(self) -> "Options":
+        """Those of a socket that is accepted: on Linux it has all that its listener has."""
+        options = Options(self._settings)
+        options._values = dict(self._values)
+        return options
+
+    def set(self, level: int, option: int, raw: bytes, connection: Connection | None) -> None:
+        """Set one, on the connection too, if there is one.
+
+        :raises OSError: ENOPROTOOPT, EINVAL, ENOENT
+        """
+        row = self._row(level, option)
+        value = row.decode(raw, self._settings)
+        self._values[level, option] = value
+        if row.apply is not None and connection is not None:
+            row.apply(connection, value)
+
+    def get(self, level: int, option: int, connection: Connection | None) -> bytes:
+        """One, as the bytes that a kernel would give.
+
+        :raises OSError: ENOPROTOOPT
+        """
+        row = self._row(level, option)
+        if row.read is not None:
+            return row.encode(row.read(self._values.get((level, option)), connection, self._settings))
+        return row.encode(self.value(level, option))
+
+    def value(self, level: int, option: int) -> Any:
+        """What was set, or the default."""
+        if (level, option) in self._values:
+            return self._values[level, option]
+        return OPTIONS[level, option].default(self._settings)
+
+    def apply(self, connection: Connection) -> None:
+        """Let a connection have all that was set."""
+        for key, value in self._values.items():
+            apply = OPTIONS[key].apply
+            if apply is not None:
+                apply(connection, value)
+
+    def apply_to_accepted(self, connection: Connection) -> None:
+        """The same for one whose handshake is over already."""
+        if self._values:
+            self.apply(connection)
+            if connection.user_mss:
+                connection.handshake.mss = min(connection.handshake.mss, connection.user_mss)
+
+    def apply_to_listener(self, listener: Listener) -> None:
+        """The window that a SYN-ACK offers follows SO_RCVBUF."""
+        size = self._values.get((stdlib.SOL_SOCKET, stdlib.SO_RCVBUF))
+        if size is not None:
+            listener.rcv_wnd = min(size // 2, 0xFFFF)
+            listener.rcv_shift = window_shift(size // 2)
+
+    def _row(self, level: int, option: int) -> Option:
+        row = OPTIONS.get((level, option))
+        if row is None:
+            fail(errno.ENOPROTOOPT)
+        return row

@@ -1,0 +1,131 @@
+"""What a program's options do to a connection, in virtual time: timers that they start, and what a SYN shows of them."""
+
+from scapy.layers.inet import IP, TCP
+
+from fastnet.devices.impairment import Impairment
+from fastnet.tcp.opening import ActiveConnection
+from fastnet.tcp.states import State
+from fastnet.twins import Twins
+from tests.peer import PEER, SECOND, STACK, Peer, Wire
+
+
+def test_keepalive_leaves_data_on_its_way_to_its_own_timer() -> None:
+    """Silence for longer than the idle time, while something is sent again: no probe, and above all no end."""
+    wire = Wire()
+    connection = Peer(wire).open(wire.stack.listen(STACK, 80))
+    patience = connection.need_patience()
+    patience.keepalive = True
+    patience.idle = SECOND
+    connection.watch()
+    connection.send(b"x")
+    assert len(wire.sent()) == 1
+    again = wire.wait(10)
+    assert [round(at) for at, _ in again] == [1, 3, 7]
+    assert all(bytes(packet[TCP].payload) == b"x" for _, packet in again)
+    assert connection.state == State.ESTABLISHED and wire.counter("TCPKeepAlive") == 0
+
+
+def test_keepalive_waits_for_the_handshake() -> None:
+    wire = Wire(tcp_syn_retries=2)
+
+    def prepare(connection: ActiveConnection) -> None:
+        connection.need_patience().keepalive = True
+        connection.need_patience().idle = SECOND
+        connection.watch()
+
+    connection = wire.stack.connect(PEER, 80, prepare=prepare)
+    assert [str(packet[TCP].flags) for packet in wire.sent()] == ["S"]
+    assert [(round(at), str(packet[TCP].flags)) for at, packet in wire.wait(6.5)] == [(1, "S"), (3, "S")]
+    wire.wait(1)
+    assert connection.state == State.CLOSED
+
+
+def test_a_syn_shows_what_was_asked_for() -> None:
+    """TCP_MAXSEG, SO_RCVBUF, IP_TTL and IP_TOS are in the first SYN already."""
+    wire = Wire()
+
+    def prepare(connection: ActiveConnection) -> None:
+        connection.user_mss = 700
+        connection.limit_receiving(200_000)
+        connection.ttl = 3
+        connection.tos = 0x10
+
+    connection = wire.stack.connect(PEER, 80, prepare=prepare)
+    (syn,) = wire.sent()
+    options = dict(syn[TCP].options)
+    assert (options["MSS"], options["WScale"], syn[TCP].window) == (700, 2, 65535)
+    assert (syn[IP].ttl, syn[IP].tos) == (3, 0x10)
+    peer = Peer(wire, port=syn[TCP].sport, sport=80)
+    peer.irs = syn[TCP].seq
+    peer.put("SA", options=[("MSS", 1460)])
+    assert connection.state == State.ESTABLISHED and connection.send_mss() == 700
+
+
+def test_a_small_receive_buffer_bounds_the_window() -> None:
+    wire = Wire()
+    connection = wire.stack.connect(PEER, 80, prepare=lambda connection: connection.limit_receiving(5000))
+    (syn,) = wire.sent()
+    assert syn[TCP].window == 5000
+    peer = Peer(wire, port=syn[TCP].sport, sport=80)
+    peer.irs = syn[TCP].seq
+    peer.put("SA")
+    peer.put("A", 1, data=bytes(1460))
+    (ack,) = peer.put("A", 1461, data=bytes(1460)) or [wire.wait(1)[0][1]]
+    assert ack[TCP].window == 5000 - 2920
+    assert len(connection.receive(5000)) == 2920
+
+
+def test_a_send_buffer_bounds_what_is_queued() -> None:
+    wire = Wire()
+    connection = Peer(wire).open(wire.stack.listen(STACK, 80))
+    connection.limit_sending(1000)
+    assert connection.writable() == 1000
+    assert connection.send(bytes(2000)) == 1000 and connection.send(b"x") == 0
+    connection.limit_sending(1500)
+    assert connection.send(bytes(2000)) == 500
+
+
+def test_urgent_data_before_the_handshake_is_over() -> None:
+    """The pointer counts from the first byte, not from the SYN."""
+    twins = Twins(Impairment(delay=1_000_000))
+    listener = twins.b.listen("0.0.0.0", 80)
+    client = twins.a.connect("198.18.0.2", 80)
+    client.send_urgent(b"now!")
+    client.send(b" and later")
+    accepted = []
+
+    def arrived() -> bool:
+        connection = listener.accept()
+        if connection is not None:
+            accepted.append(connection)
+        return bool(accepted) and accepted[0].readable() == 14
+
+    twins.run(arrived, 5)
+    assert accepted[0].urgent_left() == 4
+
+
+def test_ports_that_programs_bound_are_not_chosen() -> None:
+    wire = Wire(ip_local_port_range="40000 40003")
+    wire.stack.ports.bound[40000] += 1
+    wire.stack.ports.bound[40002] += 1
+    ports = {wire.stack.connect(PEER, 80).handshake.flow.local_port for _ in range(2)}
+    assert ports == {40001, 40003}
+
+
+def test_ports_for_bind_come_each_once_and_the_other_half_first() -> None:
+    wire = Wire()
+    for low, high in ((40000, 40009), (40000, 40008), (40001, 40001)):
+        for _ in range(3):
+            ports = list(wire.stack.ports.to_bind((low, high)))
+            assert sorted(set(ports)) == list(range(low, high + 1))
+    assert all(port % 2 for port in list(wire.stack.ports.to_bind((40000, 40009)))[:5])
+
+
+def test_without_sack_every_segment_out_of_order_is_acknowledged() -> None:
+    """Also within a batch: a peer that counts duplicate ACKs retransmits at the third (RFC 5681 section 4.2)."""
+    wire = Wire()
+    peer = Peer(wire)
+    peer.open(wire.stack.listen(STACK, 80))
+    answers = wire.put(*(peer.packet("A", 1 + 100 * n, data=bytes(100)) for n in (1, 2, 3)))
+    assert [peer.relative(answer) for answer in answers] == [("A", 1, 1, b"")] * 3
+    assert len({answer[TCP].window for answer in answers}) == 1
