@@ -347,7 +347,11 @@ class Connection(UserCalls):
                 deadline = sender.cork_deadline
         if deadline:
             self.wake_at(deadline)
-        self.watch()
+        if self.patience is not None:
+            deadline = self.patience.next_look(self.heard_at)
+            if deadline:
+                # It has passed where data is on its way.
+                self.wake_at(deadline if deadline > now else now + self.patience.idle)
 
     def state_timeout(self, now: int) -> None:
         """The peer's FIN did not come in time."""
@@ -371,22 +375,26 @@ class Connection(UserCalls):
             return retries >= (settings.tcp_orphan_retries or 8)
         return retries >= settings.tcp_retries2
 
+    def no_later(self, deadline: int, since: int) -> int:
+        """The user timeout ends when it ends, not at the retransmission after it (tcp_clamp_rto_to_user_timeout())."""
+        if self.patience is not None and self.patience.user_timeout and not self.orphan:
+            return min(deadline, since + self.patience.user_timeout)
+        return deadline
+
     def keep_alive(self, now: int) -> None:
         """A probe, if the peer was silent for long enough: no data, and a sequence number that has been acknowledged (SHLD-12)."""
         patience = self.patience
-        if patience is None or not patience.keepalive or self.snd_nxt != self.snd_una:
+        if patience is None or not patience.keepalive or now < patience.next_look(self.heard_at):
             return
-        if now - self.heard_at < patience.idle:
-            patience.probes = 0
-            return
-        if now < patience.next_look(self.heard_at):
+        if self.snd_nxt != self.snd_una or self.sender is not None and self.sender.buffer.length:
+            # What waits for an ACK, or for the window, has a timer of its own.
             return
         if patience.is_over(self.heard_at, now):
             self.put(self.snd_nxt, RST | ACK, now)
             self.context.counters.TcpOutRsts += 1
             self.give_up()
             return
-        patience.probes += 1
+        patience.probe(self.heard_at, now)
         self.context.counters.TCPKeepAlive += 1
         self.put(self.snd_nxt - 1 & MASK, ACK, now)
 

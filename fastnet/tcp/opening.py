@@ -239,7 +239,7 @@ class ActiveConnection(Connection):
         self.context.counters.TCPSynRetrans += 1
         self.context.counters.TcpRetransSegs += 1
         self.put_syn(0 if self.state == SYN_SENT else ACK, now)
-        self.state_deadline = now + min(SECOND << min(offer.retries, 7), MAX_WAIT)
+        self.state_deadline = self.no_later(now + min(SECOND << min(offer.retries, 7), MAX_WAIT), offer.born)
         self.wake_at(self.state_deadline)
 
     def send_pending(self, now: int) -> None:

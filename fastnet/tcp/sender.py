@@ -244,6 +244,8 @@ class Sender:
                 self.deadline = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
         else:
             self.purpose = RETRANSMIT
+            if self.waiting_since:
+                self.retransmit_at = tcb.no_later(self.retransmit_at, self.waiting_since)
             self.deadline = self.retransmit_at
             if recovery.reorder_deadline:
                 self.purpose = REORDER

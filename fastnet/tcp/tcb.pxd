@@ -37,6 +37,7 @@ cdef class Tcb(Endpoint):
     cpdef unreachable(self, int number, bint hard, long long now)
     cpdef path_narrowed(self, long long mtu, long long now)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
+    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list)
     cpdef put(self, unsigned int seq, int flags, long long now)
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong)

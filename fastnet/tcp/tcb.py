@@ -81,6 +81,10 @@ class Tcb(Endpoint):
         """
         return retries >= self.context.settings.tcp_retries2
 
+    def no_later(self, deadline: int, since: int) -> int:
+        """When to look whether to give up: at a deadline, or before; the first retransmission was at ``since``."""
+        return deadline
+
     def put(self, seq: int, flags: int, now: int) -> None:
         """A segment without data."""
         handshake = self.handshake
