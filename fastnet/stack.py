@@ -135,11 +135,14 @@ class Stack:
         """
         return self.tcp.listen(address, port, backlog)
 
-    def connect(self, remote: str, remote_port: int, local: str | None = None, local_port: int = 0) -> ActiveConnection:
+    def connect(
+        self, remote: str, remote_port: int, local: str | None = None, local_port: int = 0, ttl: int = 0, tos: int = 0
+    ) -> ActiveConnection:
         """Active OPEN (RFC 9293 section 3.9.1.1): send a SYN; the connection's state, its error and its owner tell what comes of it.
 
         :param local: one of the stack's addresses; without, its first (MUST-44)
         :param local_port: 0 to have one chosen from ip_local_port_range
+        :param ttl: time to live of its packets, from the SYN on, ``tos`` their DS field and ECN bits; 0: as the stack's
         :raises ValueError: not an IPv4 address or port, or no address of our own to take
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
             4-tuple is in use)
@@ -161,7 +164,7 @@ class Stack:
             low, high = self.settings.ip_local_port_range
             flow = self.ports.choose(source, remote, remote_port, (low, high), self.context.demux)
         connection = ActiveConnection.__new__(ActiveConnection)
-        connection.open(self.context, flow, self.clock())
+        connection.open(self.context, flow, ttl, tos, self.clock())
         return connection
 
     def source_address(self, local: str | None) -> str:

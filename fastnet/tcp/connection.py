@@ -31,6 +31,11 @@ INVALID_RATELIMIT = 500 * MILLISECOND
 """At most one challenge ACK in this time for each connection (tcp_invalid_ratelimit). A limit of the whole stack's, which RFC 5961
 section 7 has, lets one connection's attacker learn of another's (CVE-2016-5696)."""
 
+MIN_MTU = 68
+"""No link takes less (RFC 791 section 3.1)."""
+GUESSED_MTU = 576
+"""What to go down to for a router that does not say what it takes (RFC 1191 section 5)."""
+
 
 class Connection(UserCalls):
     """One TCP connection."""
@@ -62,14 +67,16 @@ class Connection(UserCalls):
         stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
         if stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF and not flags & RST:
             context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
-            self.refuse(seg, now)
+            self.refuse(seg, True, now)
             return
 
         # First, the sequence number.
         ahead = seg.seq - self.rcv_nxt & MASK
         if ahead and not self.is_acceptable(seg, ahead):
-            if not flags & RST:
-                self.refuse(seg, now)
+            if flags & (SYN | RST) == SYN:
+                self.challenge_syn(now)
+            elif not flags & RST:
+                self.refuse(seg, False, now)
             return
         # Second, RST: only at the exact place; elsewhere in the window it is challenged (RFC 5961 section 3.2).
         if flags & RST:
@@ -80,8 +87,7 @@ class Connection(UserCalls):
             return
         # Fourth, SYN: never in a synchronized state (RFC 5961 section 4.2).
         if flags & SYN:
-            context.counters.TCPSYNChallenge += 1
-            self.challenge(now)
+            self.challenge_syn(now)
             return
         # Fifth, ACK.
         if not flags & ACK:
@@ -113,18 +119,26 @@ class Connection(UserCalls):
         self.error = errno.EPIPE if self.state == CLOSE_WAIT else errno.ECONNRESET
         self.finish(RCV_RST)
 
-    def refuse(self, seg: Segment, now: int) -> None:
-        """A segment that is not acceptable gets an ACK; one without data not as often as it comes (tcp_oow_rate_limited())."""
-        if seg.payload_length:
-            if (self.rcv_nxt - seg.seq & MASK) < HALF:
+    def refuse(self, seg: Segment, paws: bool, now: int) -> None:
+        """A segment that is not acceptable gets an ACK; one without text and FIN not as often as it comes (tcp_oow_rate_limited())."""
+        if seg.length:
+            if seg.payload_length and (self.rcv_nxt - seg.seq & MASK) < HALF:
                 # What has been received already, and is sent again: say so (RFC 2883).
                 self.note_duplicate(seg)
             self.acknowledge_soon()
         elif self.challenged_at and now - self.challenged_at < INVALID_RATELIMIT:
-            self.context.counters.TCPACKSkippedSeq += 1
+            if paws:
+                self.context.counters.TCPACKSkippedPAWS += 1
+            else:
+                self.context.counters.TCPACKSkippedSeq += 1
         else:
             self.challenged_at = now
             self.acknowledge_soon()
+
+    def challenge_syn(self, now: int) -> None:
+        """A SYN, wherever it lies (RFC 5961 section 4.2)."""
+        self.context.counters.TCPSYNChallenge += 1
+        self.challenge(now)
 
     def note_duplicate(self, seg: Segment) -> None:
         """Data that lies before RCV.NXT, in a D-SACK with the next ACK."""
@@ -172,8 +186,13 @@ class Connection(UserCalls):
         before = self.snd_una
         self.snd_una = seg.ack
         # A duplicate ACK as RFC 5681 section 2 defines it.
-        duplicate = not acked and not changed and seg.length == 0
-        if acked or duplicate or changed or seg.options & OPTION_SACK:
+        shut = self.snd_wnd == 0
+        # The answer to a probe of a shut window is none.
+        duplicate = not acked and not changed and not shut and seg.length == 0
+        if acked:
+            # It has arrived, whatever ICMP said (tcp_ack()).
+            self.soft_error = 0
+        if acked or duplicate or changed or shut or seg.options & OPTION_SACK:
             sender.acknowledged(self, seg, before, duplicate, now)
         if acked and sender.fin_sent and self.snd_una == self.snd_nxt:
             self.fin_acknowledged(now)
@@ -220,8 +239,11 @@ class Connection(UserCalls):
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
             self.acknowledge_soon()
+            reported = receiver.duplicate
             if receiver.keep(seg, self.rcv_nxt, min(seg.payload_length, window - ahead)):
                 self.context.counters.TCPOFOQueue += 1
+                if receiver.duplicate is not reported:
+                    self.context.counters.TCPDSACKOfoSent += 1
             else:
                 self.context.counters.TCPOFODrop += 1
             return
@@ -306,6 +328,8 @@ class Connection(UserCalls):
 
     def path_narrowed(self, mtu: int, now: int) -> None:
         """A router on the way takes only so many bytes (RFC 1191): smaller segments, and what was too large again."""
+        if mtu < MIN_MTU:
+            mtu = GUESSED_MTU
         mss = max(mtu - 40, self.context.settings.tcp_min_snd_mss)
         if mss < self.handshake.mss and self.sender is not None:
             self.handshake.mss = mss

@@ -15,7 +15,7 @@ cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_WAIT
 
 cdef class ActiveConnection(Connection):
     @cython.locals(offer=Request, drawn=cython.ulonglong)
-    cpdef open(self, Context context, FourTuple flow, long long now)
+    cpdef open(self, Context context, FourTuple flow, int ttl, int tos, long long now)
     cpdef segment_arrives(self, Segment seg, long long now)
     @cython.locals(context=Context, offer=Request, flags=cython.int, started=cython.uint, latest=cython.uint)
     cpdef syn_sent(self, Segment seg, long long now)

@@ -42,8 +42,11 @@ class ActiveConnection(Connection):
 
     __slots__ = ()
 
-    def open(self, context: Context, flow: FourTuple, now: int) -> None:
-        """OPEN: fill a new connection (made by ``__new__``) and send its SYN."""
+    def open(self, context: Context, flow: FourTuple, ttl: int, tos: int, now: int) -> None:
+        """OPEN: fill a new connection (made by ``__new__``) and send its SYN.
+
+        :param ttl, tos: of its packets; 0: as the stack's
+        """
         settings = context.settings
         offer = Request.__new__(Request)
         offer.timer = -1
@@ -66,6 +69,8 @@ class ActiveConnection(Connection):
         offer.born = now
         offer.rtt = 0
         self.fill(context, offer, AFTER_ACTIVE_OPEN, now)
+        self.ttl = ttl
+        self.tos = tos
         self.snd_una = offer.iss
         self.snd_nxt = offer.iss + 1 & MASK
         self.snd_wnd = 0
@@ -163,7 +168,7 @@ class ActiveConnection(Connection):
                 return
         elif ahead and not self.is_acceptable(seg, ahead):
             if not flags & RST:
-                self.refuse(seg, now)
+                self.refuse(seg, False, now)
             return
         elif flags & RST:
             if ahead == 0:

@@ -46,7 +46,7 @@ cdef class Tcb(Endpoint):
     )
     @cython.locals(handshake=Request)
     cpdef put_syn(self, int flags, long long now)
-    @cython.locals(gain=cython.longlong, window=cython.uint)
+    @cython.locals(gain=cython.longlong, shut=cython.bint, window=cython.uint)
     cpdef unsigned int window_to_offer(self) except? 0
     @cython.locals(mss=cython.int)
     cpdef int send_mss(self) except -1

@@ -1,6 +1,7 @@
 """The active open, from CLOSED to ESTABLISHED, and every way in which it fails (RFC 9293 sections 3.5, 3.9.1.1, 3.10.7.3)."""
 
 import errno
+import itertools
 from random import Random
 
 import pytest
@@ -22,7 +23,7 @@ def stamp(value: int, echo: int = 0) -> list:
 
 def test_the_syn_offers_what_linux_offers() -> None:
     wire = Wire()
-    peer, connection, syn = call(wire)
+    _peer, connection, syn = call(wire)
     tcp = syn[TCP]
     assert (str(tcp.flags), tcp.ack, tcp.dport, len(tcp.payload)) == ("S", 0, 80, 0)
     assert [name for name, _ in tcp.options] == ["MSS", "SAckOK", "Timestamp", "NOP", "WScale"]
@@ -438,7 +439,7 @@ def test_first_ports_cannot_be_foretold() -> None:
     stack = stack_of(7)
     by_peer = [chosen(stack, 1, f"10.{i >> 8}.{i & 255}.1")[0] for i in range(1500)]
     assert chi_square(by_peer, 32768, 61000, 40) < 72
-    assert len({b - a for a, b in zip(by_peer, by_peer[1:], strict=False)}) > 1000, "and one does not tell the next"
+    assert len({b - a for a, b in itertools.pairwise(by_peer)}) > 1000, "and one does not tell the next"
 
 
 def test_first_sequence_numbers_cannot_be_foretold() -> None:
