@@ -8,6 +8,7 @@
 
 import ast
 import csv
+import re
 import sys
 from collections import Counter
 from dataclasses import fields
@@ -21,6 +22,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PACKAGE = ROOT / "fastnet"
 NOTE = "<!-- Written by docs/generate.py; change the code and run `make docs`. -->\n\n"
+
+MAY_NOT_RUN = re.compile(r"\b(skip|skipif|xfail|importorskip)\b")
+"""What a decorator or a call says that keeps a test from running, or from counting."""
 
 EVENTS = {
     Event.PASSIVE_OPEN: "passive OPEN",
@@ -87,21 +91,41 @@ def counted() -> str:
     return "\n".join(lines)
 
 
+def tests_of(path: Path) -> dict[str, str]:
+    """Name of each test of a module -> why it may not run: a mark, or a call, that skips it; "" for one that runs."""
+    tree = ast.parse(path.read_text())
+    # A mark of the whole module counts for each of its tests.
+    everywhere = " ".join(
+        ast.unparse(node.value) for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+    )
+    found = {}
+    for scope in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))):
+        marks = [everywhere] + [ast.unparse(mark) for mark in getattr(scope, "decorator_list", ())]
+        for node in scope.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test"):
+                said = [*marks, *(ast.unparse(mark) for mark in node.decorator_list)]
+                said += [ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)]
+                found[node.name] = next((text for text in said if MAY_NOT_RUN.search(text)), "")
+    return found
+
+
 def rfc9293() -> str:
-    """Label -> test. A test that is named must exist."""
+    """Label -> test. A test that is named must exist and run."""
     with (HERE / "rfc9293.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    sources: dict[str, str] = {}
+    tests: dict[str, dict[str, str]] = {}
     kinds: Counter[str] = Counter()
     lines = ["| label | level | section | subject | proof |", "|---|---|---|---|---|"]
     for row in rows:
         proof = row["proof"]
         if "::" in proof:
             path, _, name = proof.partition("::")
-            if path not in sources:
-                sources[path] = (ROOT / path).read_text()
-            if f"def {name}(" not in sources[path]:
+            if path not in tests:
+                tests[path] = tests_of(ROOT / path) if (ROOT / path).exists() else {}
+            if name not in tests[path]:
                 raise SystemExit(f"docs/rfc9293.tsv: {row['label']} names {proof}, which does not exist")
+            if tests[path][name]:
+                raise SystemExit(f"docs/rfc9293.tsv: {row['label']} names {proof}, which may not run: {tests[path][name]}")
             kinds["proved"] += 1
             proof = f"`{path.removeprefix('tests/')}` {name}"
         else:

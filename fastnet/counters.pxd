@@ -44,6 +44,7 @@ cdef class Counters:
     cdef public long long TCPSYNChallenge
     cdef public long long TCPACKSkippedChallenge
     cdef public long long TCPACKSkippedSeq
+    cdef public long long TCPACKSkippedPAWS
     cdef public long long TCPOrigDataSent
     cdef public long long TCPFastRetrans
     cdef public long long TCPSlowStartRetrans
@@ -51,6 +52,7 @@ cdef class Counters:
     cdef public long long TCPSackRecovery
     cdef public long long TCPRenoRecovery
     cdef public long long TCPFullUndo
+    cdef public long long TCPLossUndo
     cdef public long long TCPDSACKUndo
     cdef public long long TCPSpuriousRTOs
     cdef public long long TCPLossProbes
@@ -58,7 +60,9 @@ cdef class Counters:
     cdef public long long TCPSACKReneging
     cdef public long long TCPSACKDiscard
     cdef public long long TCPDSACKRecv
+    cdef public long long TCPDSACKOfoRecv
     cdef public long long TCPDSACKOldSent
+    cdef public long long TCPDSACKOfoSent
     cdef public long long DelayedACKs
     cdef public long long TCPWinProbe
     cdef public long long TCPToZeroWindowAdv

@@ -50,7 +50,7 @@ class Counters:
     TcpInCsumErrors: int
     """Segments with a bad checksum."""
     IcmpInDestUnreachs: int
-    """ICMP "destination unreachable" about segments on their way."""
+    """ICMP "destination unreachable", whatever it is about."""
     OutOfWindowIcmps: int
     """ICMP errors about segments that were not on their way (RFC 5927): not believed."""
     TcpOutRsts: int
@@ -82,7 +82,7 @@ class Counters:
     TCPSynRetrans: int
     """SYNs and SYN-ACKs sent again."""
     TCPTimeouts: int
-    """Retransmission timers that fired."""
+    """Retransmission timers that fired; not those that probe a shut window."""
     TCPAbortOnData: int
     """Connections reset because data came after close."""
     TCPAbortOnClose: int
@@ -92,11 +92,13 @@ class Counters:
     TCPChallengeACK: int
     """Challenge ACKs (RFC 5961)."""
     TCPSYNChallenge: int
-    """Of those, for a SYN in a synchronized state."""
+    """SYNs in a synchronized state, wherever they lay."""
     TCPACKSkippedChallenge: int
     """Challenge ACKs not sent, within half a second of the last."""
     TCPACKSkippedSeq: int
-    """ACKs not sent for segments outside the window that carry no data, within half a second of the last."""
+    """ACKs not sent for segments outside the window that carry neither data nor FIN, within half a second of the last."""
+    TCPACKSkippedPAWS: int
+    """The same for segments with an old timestamp."""
     TCPOrigDataSent: int
     """Packets of new data sent."""
     TCPFastRetrans: int
@@ -110,7 +112,9 @@ class Counters:
     TCPRenoRecovery: int
     """Fast recoveries begun, without SACK."""
     TCPFullUndo: int
-    """Reductions undone because timestamps showed that nothing was lost."""
+    """Fast recoveries undone because timestamps showed that nothing was lost."""
+    TCPLossUndo: int
+    """Timeouts undone because timestamps, or F-RTO, showed that nothing was lost."""
     TCPDSACKUndo: int
     """Reductions undone because D-SACKs showed that nothing was lost."""
     TCPSpuriousRTOs: int
@@ -124,17 +128,21 @@ class Counters:
     TCPSACKDiscard: int
     """SACK blocks of what was never sent."""
     TCPDSACKRecv: int
-    """D-SACKs received: data of ours came twice."""
+    """D-SACKs received about data that had been acknowledged: it came twice."""
+    TCPDSACKOfoRecv: int
+    """D-SACKs received about data that had been reported by SACK."""
     TCPDSACKOldSent: int
     """D-SACKs sent for data behind RCV.NXT."""
+    TCPDSACKOfoSent: int
+    """D-SACKs sent for data ahead of it."""
     DelayedACKs: int
     """ACKs that a timer sent."""
     TCPWinProbe: int
     """Probes of a shut window."""
     TCPToZeroWindowAdv: int
-    """Segments sent that said the window is shut."""
+    """Times the window was shut: a segment said so, and the one before it did not."""
     TCPFromZeroWindowAdv: int
-    """Times the window was opened again."""
+    """Times it was opened again: a segment said so, and the one before it had said that it is shut."""
     TCPKeepAlive: int
     """Keep-alive probes sent."""
     TCPOFOQueue: int
@@ -146,9 +154,9 @@ class Counters:
     PAWSEstab: int
     """Segments refused for an old timestamp (RFC 7323)."""
     TW: int
-    """TIME-WAITs that ended."""
+    """TIME-WAITs begun; Linux, too, counts them when they begin."""
     TWRecycled: int
-    """Of those, ended by a new SYN."""
+    """TIME-WAITs ended by a new SYN."""
     TCPTimeWaitOverflow: int
     """TIME-WAITs not kept, beyond tcp_max_tw_buckets."""
     TCPZeroWindowDrop: int
@@ -176,5 +184,5 @@ NAMES: tuple[str, ...] = tuple(vars(Counters).get("__annotations__", ())) or tup
     name for name, value in vars(Counters).items() if isinstance(value, GetSetDescriptorType)
 )
 
-OWN = ("FragmentDrops", "Ip6InDiscards", "DeviceTxErrors", "TcpInNoListener", "TcpInNoFlags")
+OWN = ("FragmentDrops", "DeviceTxErrors", "TcpInNoListener", "TcpInNoFlags")
 """Names that Linux does not have."""

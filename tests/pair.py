@@ -43,7 +43,7 @@ def check(connection: Connection) -> None:
         assert at == connection.snd_nxt, "flights end at SND.NXT"
         assert board.sacked == sum(after(f.end, f.seq) for f in flights if f.sacked), "sacked, recounted"
         assert board.lost == sum(after(f.end, f.seq) for f in flights if f.lost), "lost, recounted"
-        assert 0 <= board.sacked and 0 <= board.lost and board.sacked + board.lost <= in_flight
+        assert board.sacked >= 0 and board.lost >= 0 and board.sacked + board.lost <= in_flight
         congestion = sender.recovery.congestion
         assert congestion.cwnd >= congestion.mss and congestion.ssthresh >= 2 * congestion.mss
         assert 0 <= sender.recovery.pipe(connection) <= in_flight

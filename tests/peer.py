@@ -14,6 +14,7 @@ from fastnet.devices import MemoryDevice
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
+from fastnet.tcp.opening import ActiveConnection
 
 STACK = "198.18.0.2"
 PEER = "198.18.0.1"
@@ -122,3 +123,17 @@ class Peer:
         tcp = packet[TCP]
         ack = (tcp.ack - self.iss) & M if "A" in str(tcp.flags) else 0
         return str(tcp.flags), (tcp.seq - self.irs) & M, ack, bytes(tcp.payload)
+
+
+def call(wire: Wire, port: int = 80, iss: int = 1000, **fields: Any) -> tuple[Peer, ActiveConnection, Packet]:
+    """An active open of the stack's to a peer: that peer, the connection, and the SYN."""
+    connection = wire.stack.connect(PEER, port, **fields)
+    (syn,) = wire.sent()
+    peer = Peer(wire, port=syn[TCP].sport, sport=port, iss=iss)
+    peer.irs = syn[TCP].seq
+    return peer, connection, syn
+
+
+def icmp(packet: Packet, kind: int, code: int = 0, source: str = "198.18.0.254", quoted: int = 28, **fields: Any) -> Packet:
+    """An ICMP error of some router's about a packet of the stack's, of which it quotes so many bytes."""
+    return IP(src=source, dst=packet[IP].src) / ICMP(type=kind, code=code, **fields) / Raw(bytes(packet)[:quoted])

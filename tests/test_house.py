@@ -1,5 +1,6 @@
 """What holds the house together where no linter looks: compiled leaves, double declarations, settings, the state table."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -52,6 +53,70 @@ def test_every_counter_is_counted_somewhere() -> None:
     text = "".join(path.read_text() for path in PACKAGE.rglob("*.py*") if path.suffix in (".py", ".pyx"))
     for name in NAMES:
         assert len(re.findall(rf"(counters\.{name} [+-]=|\"{name}\",)", text)) > 0, name
+
+
+def test_every_counter_is_asserted_on_somewhere() -> None:
+    """A name that only stands in a comment does not count; this file, which has none of its own, does not either."""
+    text = "".join(
+        re.sub(r"#.*", "", path.read_text()) for path in Path(__file__).parent.rglob("*.py") if path != Path(__file__)
+    )
+    missing = [name for name in NAMES if not re.search(rf"(counter\(\"|counters\.|\"){name}\b", text)]
+    assert missing == []
+
+
+def test_counters_that_are_not_linuxs_are_said_to_be_so() -> None:
+    """The kernel's own list, as /proc/net has it; it has every name that is not in ``OWN``."""
+    known = set()
+    for path, bare in (("snmp", False), ("snmp6", False), ("netstat", True)):
+        lines = Path("/proc/net", path).read_text().splitlines() if Path("/proc/net", path).exists() else []
+        for line in lines:
+            group, *names = line.replace(":", "").split()
+            known |= {group} if path == "snmp6" else {name if bare else group + name for name in names}
+    if "TcpInSegs" in known and "TW" in known and "Ip6InDiscards" in known:
+        assert set(NAMES) - set(OWN) <= known and not set(OWN) & known
+
+
+def test_the_servers_leave_urgent_data_and_the_ds_field_alone() -> None:
+    """RFC 9293 SHLD-13, SHLD-23: programs should not use the one, nor change the other; ours do not."""
+    for path in [*(PACKAGE / "server").glob("*.py"), *(PACKAGE / "load").glob("*.py"), *(PACKAGE / "cli").glob("*.py")]:
+        assert not re.search(r"send_urgent|MSG_OOB|IP_TOS|\.tos\b", path.read_text()), path
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (("", ""), None),
+    (("::test_a_segment", "::test_a_segment_that_is_none"), "does not exist"),
+    (("tests/one.py", "tests/none.py"), "does not exist"),
+    (("def test_a_segment", "@pytest.mark.skip\ndef test_a_segment"), "may not run: pytest.mark.skip"),
+    (("def test_a_segment", "@pytest.mark.skipif(True, reason='x')\ndef test_a_segment"), "may not run"),
+    (("def test_a_segment", "@pytest.mark.xfail(strict=True)\ndef test_a_segment"), "may not run"),
+    (("    assert 1", "    if 1:\n        pytest.skip('no')"), "may not run: pytest.skip"),
+    (("    assert 1", "    pytest.importorskip('x')"), "may not run"),
+    (("import pytest", "import pytest\npytestmark = pytest.mark.skipif(True, reason='x')"), "may not run"),
+    (("def test_a_segment", "# skip\ndef test_a_segment"), None),
+    (("def test_a_segment", "def other(): pytest.skip('x')\ndef test_a_segment"), None),
+    (("tests/one.py::test_a_segment", "some day"), "neither a test nor a reason"),
+    (("tests/one.py::test_a_segment", "out of scope: so it is"), None),
+])  # fmt: skip
+def test_a_proof_must_be_a_test_that_runs(
+    change: tuple[str, str], says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/generate.py over a table of one line."""
+    spec = importlib.util.spec_from_file_location("generate", PACKAGE.parent / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr(generate, "HERE", tmp_path)
+    (tmp_path / "tests").mkdir()
+    table = "label\tlevel\tsection\tsubject\tproof\nMUST-0\tMUST\t0\tx\ttests/one.py::test_a_segment\n"
+    module = "import pytest\n\ndef test_a_segment():\n    assert 1\n"
+    (tmp_path / "rfc9293.tsv").write_text(table.replace(*change) if change[0] else table)
+    (tmp_path / "tests" / "one.py").write_text(module.replace(*change) if change[0] else module)
+    if says is None:
+        assert "MUST-0" in generate.rfc9293()
+    else:
+        with pytest.raises(SystemExit, match=re.escape(says)):
+            generate.rfc9293()
 
 
 @pytest.mark.parametrize("pure", ["0", "1"])

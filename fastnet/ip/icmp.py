@@ -5,6 +5,7 @@ from fastnet.counters import Counters
 
 ECHO_REPLY = 0
 ECHO_REQUEST = 8
+UNREACHABLE = 3
 SOURCE_QUENCH = 4
 
 
@@ -20,5 +21,7 @@ def message_arrives(seg: Segment, counters: Counters, writer: SegmentWriter, ans
         if answer and writer.ring.capacity >= seg.packet_length:
             writer.icmp(seg.flow, seg, ECHO_REPLY, 0)
             counters.IcmpOutEchoReps += 1
+    elif kind == UNREACHABLE:
+        counters.IcmpInDestUnreachs += 1
     # A source quench is to be ignored (RFC 6633, RFC 9293 MUST-55).
     return seg.quotes and kind != SOURCE_QUENCH

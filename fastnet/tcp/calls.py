@@ -142,7 +142,12 @@ class UserCalls(Tcb):
     def was_read(self) -> None:
         """The reader made room: a window update, once it is worth two full segments, or half of all there is (as BSD has it)."""
         receiver = self.receiver
-        if receiver is not None and self.id >= 0 and not self.fin_received:
+        if receiver is None:
+            return
+        if receiver.urgent >= 0 and self.urgent_left() == 0:
+            # Read to its end. Kept, it would lie ahead again after 2 GB.
+            receiver.urgent = -1
+        if self.id >= 0 and not self.fin_received:
             receiver.measure(self.rcv_nxt, self.rcv_adv, self.round_trip(), receiver.data_at)
             gain = receiver.growth(self.rcv_nxt, self.rcv_adv)
             if gain >= min(2 * self.send_mss(), receiver.limit // 2):
@@ -174,7 +179,8 @@ class UserCalls(Tcb):
         receiver = self.receiver
         if receiver is None or receiver.urgent < 0:
             return 0
-        left = receiver.urgent - self.rcv_nxt + receiver.buffer.length & MASK
+        # A FIN has a sequence number, and is no byte to read.
+        left = receiver.urgent - self.rcv_nxt + self.fin_received + receiver.buffer.length & MASK
         return left if left < HALF else 0
 
     # ---- The end ----

@@ -12,7 +12,7 @@ from fastnet.tcp.timewait cimport TimeWait
 cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, INVALID_RATELIMIT
+cdef long long MASK, HALF, MILLISECOND, INVALID_RATELIMIT, MIN_MTU, GUESSED_MTU
 
 
 cdef class Connection(UserCalls):
@@ -22,19 +22,20 @@ cdef class Connection(UserCalls):
     @cython.locals(window=cython.uint)
     cpdef bint is_acceptable(self, Segment seg, unsigned int ahead) except -1
     cpdef reset_arrives(self)
-    cpdef refuse(self, Segment seg, long long now)
+    cpdef refuse(self, Segment seg, bint paws, long long now)
+    cpdef challenge_syn(self, long long now)
     @cython.locals(end=cython.uint)
     cpdef note_duplicate(self, Segment seg)
     cpdef challenge(self, long long now)
     @cython.locals(
         acked=cython.uint, in_flight=cython.uint, sender=Sender, window=cython.uint, newer=cython.uint, changed=cython.bint,
-        before=cython.uint, duplicate=cython.bint,
+        before=cython.uint, duplicate=cython.bint, shut=cython.bint,
     )
     cpdef bint ack_arrives(self, Segment seg, long long now) except -1
     cpdef fin_acknowledged(self, long long now)
     @cython.locals(end=cython.uint, receiver=Receiver)
     cpdef urgent_arrives(self, Segment seg)
-    @cython.locals(window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint)
+    @cython.locals(window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint, reported=tuple)
     cpdef text_arrives(self, Segment seg, unsigned int ahead, long long now)
     cpdef fin_of(self, Segment seg, long long now)
     @cython.locals(where=cython.uint)
@@ -47,6 +48,7 @@ cdef class Connection(UserCalls):
     cpdef state_timeout(self, long long now)
     cpdef give_up(self)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
+    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
     @cython.locals(patience=Patience)
     cpdef keep_alive(self, long long now)
     @cython.locals(receiver=Receiver)

@@ -31,6 +31,11 @@ INVALID_RATELIMIT = 500 * MILLISECOND
 """At most one challenge ACK in this time for each connection (tcp_invalid_ratelimit). A limit of the whole stack's, which RFC 5961
 section 7 has, lets one connection's attacker learn of another's (CVE-2016-5696)."""
 
+MIN_MTU = 68
+"""No link takes less (RFC 791 section 3.1)."""
+GUESSED_MTU = 576
+"""What to go down to for a router that does not say what it takes (RFC 1191 section 5)."""
+
 
 class Connection(UserCalls):
     """One TCP connection."""
@@ -62,14 +67,16 @@ class Connection(UserCalls):
         stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
         if stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF and not flags & RST:
             context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
-            self.refuse(seg, now)
+            self.refuse(seg, True, now)
             return
 
         # First, the sequence number.
         ahead = seg.seq - self.rcv_nxt & MASK
         if ahead and not self.is_acceptable(seg, ahead):
-            if not flags & RST:
-                self.refuse(seg, now)
+            if flags & (SYN | RST) == SYN:
+                self.challenge_syn(now)
+            elif not flags & RST:
+                self.refuse(seg, False, now)
             return
         # Second, RST: only at the exact place; elsewhere in the window it is challenged (RFC 5961 section 3.2).
         if flags & RST:
@@ -80,8 +87,7 @@ class Connection(UserCalls):
             return
         # Fourth, SYN: never in a synchronized state (RFC 5961 section 4.2).
         if flags & SYN:
-            context.counters.TCPSYNChallenge += 1
-            self.challenge(now)
+            self.challenge_syn(now)
             return
         # Fifth, ACK.
         if not flags & ACK:
@@ -113,18 +119,26 @@ class Connection(UserCalls):
         self.error = errno.EPIPE if self.state == CLOSE_WAIT else errno.ECONNRESET
         self.finish(RCV_RST)
 
-    def refuse(self, seg: Segment, now: int) -> None:
-        """A segment that is not acceptable gets an ACK; one without data not as often as it comes (tcp_oow_rate_limited())."""
-        if seg.payload_length:
-            if (self.rcv_nxt - seg.seq & MASK) < HALF:
+    def refuse(self, seg: Segment, paws: bool, now: int) -> None:
+        """A segment that is not acceptable gets an ACK; one without text and FIN not as often as it comes (tcp_oow_rate_limited())."""
+        if seg.length:
+            if seg.payload_length and (self.rcv_nxt - seg.seq & MASK) < HALF:
                 # What has been received already, and is sent again: say so (RFC 2883).
                 self.note_duplicate(seg)
             self.acknowledge_soon()
         elif self.challenged_at and now - self.challenged_at < INVALID_RATELIMIT:
-            self.context.counters.TCPACKSkippedSeq += 1
+            if paws:
+                self.context.counters.TCPACKSkippedPAWS += 1
+            else:
+                self.context.counters.TCPACKSkippedSeq += 1
         else:
             self.challenged_at = now
             self.acknowledge_soon()
+
+    def challenge_syn(self, now: int) -> None:
+        """A SYN, wherever it lies (RFC 5961 section 4.2)."""
+        self.context.counters.TCPSYNChallenge += 1
+        self.challenge(now)
 
     def note_duplicate(self, seg: Segment) -> None:
         """Data that lies before RCV.NXT, in a D-SACK with the next ACK."""
@@ -172,8 +186,13 @@ class Connection(UserCalls):
         before = self.snd_una
         self.snd_una = seg.ack
         # A duplicate ACK as RFC 5681 section 2 defines it.
-        duplicate = not acked and not changed and seg.length == 0
-        if acked or duplicate or changed or seg.options & OPTION_SACK:
+        shut = self.snd_wnd == 0
+        # The answer to a probe of a shut window is none.
+        duplicate = not acked and not changed and not shut and seg.length == 0
+        if acked:
+            # It has arrived, whatever ICMP said (tcp_ack()).
+            self.soft_error = 0
+        if acked or duplicate or changed or shut or seg.options & OPTION_SACK:
             sender.acknowledged(self, seg, before, duplicate, now)
         if acked and sender.fin_sent and self.snd_una == self.snd_nxt:
             self.fin_acknowledged(now)
@@ -221,8 +240,11 @@ class Connection(UserCalls):
         if receiver is None:
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
+            reported = receiver.duplicate
             if receiver.keep(seg, self.rcv_nxt, min(seg.payload_length, window - ahead)):
                 self.context.counters.TCPOFOQueue += 1
+                if receiver.duplicate is not reported:
+                    self.context.counters.TCPDSACKOfoSent += 1
             else:
                 self.context.counters.TCPOFODrop += 1
             if self.handshake.sack:
@@ -312,6 +334,8 @@ class Connection(UserCalls):
 
     def path_narrowed(self, mtu: int, now: int) -> None:
         """A router on the way takes only so many bytes (RFC 1191): smaller segments, and what was too large again."""
+        if mtu < MIN_MTU:
+            mtu = GUESSED_MTU
         mss = max(mtu - 40, self.context.settings.tcp_min_snd_mss)
         if mss < self.handshake.mss and self.sender is not None:
             self.handshake.mss = mss
@@ -384,22 +408,26 @@ class Connection(UserCalls):
             return retries >= (settings.tcp_orphan_retries or 8)
         return retries >= settings.tcp_retries2
 
+    def no_later(self, deadline: int, since: int) -> int:
+        """The user timeout ends when it ends, not at the retransmission after it (tcp_clamp_rto_to_user_timeout())."""
+        if self.patience is not None and self.patience.user_timeout and not self.orphan:
+            return min(deadline, since + self.patience.user_timeout)
+        return deadline
+
     def keep_alive(self, now: int) -> None:
         """A probe, if the peer was silent for long enough: no data, and a sequence number that has been acknowledged (SHLD-12)."""
         patience = self.patience
-        if patience is None or not patience.keepalive or self.snd_nxt != self.snd_una:
+        if patience is None or not patience.keepalive or now < patience.next_look(self.heard_at):
             return
-        if now - self.heard_at < patience.idle:
-            patience.probes = 0
-            return
-        if now < patience.next_look(self.heard_at):
+        if self.snd_nxt != self.snd_una or self.sender is not None and self.sender.buffer.length:
+            # What waits for an ACK, or for the window, has a timer of its own.
             return
         if patience.is_over(self.heard_at, now):
             self.put(self.snd_nxt, RST | ACK, now)
             self.context.counters.TcpOutRsts += 1
             self.give_up()
             return
-        patience.probes += 1
+        patience.probe(self.heard_at, now)
         self.context.counters.TCPKeepAlive += 1
         self.put(self.snd_nxt - 1 & MASK, ACK, now)
 

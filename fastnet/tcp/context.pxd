@@ -39,6 +39,7 @@ cdef class Context:
     cdef public list ready
     cdef public int mss
     cdef public int largest
+    cdef public long long last_seq
     cdef public long long time_wait_count
     cdef public bint attached
 

@@ -55,13 +55,14 @@ class Context:
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar ready: endpoints whose owner has something to see
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
+    :ivar last_seq: SND.NXT of the connection whose TIME-WAIT makes way for a SYN just now, -1 otherwise
     :ivar largest: bytes of data that the device takes in one packet and cuts into segments itself; 0 where it does not
     :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
     """
 
     __slots__ = (
-        "attached", "counters", "demux", "endpoints", "isn", "largest", "mss", "outbox", "ready", "settings", "time_wait_count", "timers",
-        "writer",
+        "attached", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "mss", "outbox", "ready", "settings",
+        "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +79,7 @@ class Context:
         self.ready: list[Endpoint] = []
         self.mss = mtu - 40
         self.largest = 0
+        self.last_seq = -1
         self.time_wait_count = 0
         self.attached = False
 

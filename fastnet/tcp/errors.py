@@ -41,7 +41,6 @@ def error_arrives(seg: Segment, context: Context, now: int) -> None:
         context.counters.OutOfWindowIcmps += 1
         return
     if seg.icmp_type == UNREACHABLE:
-        context.counters.IcmpInDestUnreachs += 1
         if seg.icmp_code == FRAGMENTATION_NEEDED:
             endpoint.path_narrowed(seg.icmp_mtu, now)
         else:

@@ -23,7 +23,10 @@ cdef class Listener(Endpoint):
     cdef public int synack_retries
     cdef public unsigned int rcv_wnd
     cdef public int rcv_shift
+    cdef public unsigned char ttl
+    cdef public unsigned char tos
 
+    cpdef send_synack(self, Request request, long long now)
     cpdef set_backlog(self, long long backlog)
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
     cpdef segment_arrives(self, Segment seg, long long now)

@@ -34,12 +34,13 @@ class Listener(Endpoint):
     :param backlog: length of the accept queue and of the syn queue, bounded by ``somaxconn``; one more connection fits, as in Linux
     :ivar syn_queue: 4-tuple -> ``Request``, in order of arrival
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
+    :ivar ttl, tos: of SYN-ACKs, and of the connections to begin with; 0: as the stack's
     :ivar young: requests in the syn queue whose SYN-ACK was never sent again
     """
 
     __slots__ = (
         "accept_queue", "address", "allowed", "backlog", "closed", "context", "port", "rcv_shift", "rcv_wnd", "syn_queue",
-        "syn_queue_limit", "synack_retries", "young",
+        "syn_queue_limit", "synack_retries", "tos", "ttl", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -52,6 +53,8 @@ class Listener(Endpoint):
         self.address = address
         self.port = port
         self.closed = False
+        self.ttl = 0
+        self.tos = 0
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
         self.young = 0
@@ -119,7 +122,16 @@ class Listener(Endpoint):
         self.syn_queue[request.flow] = request
         self.young += 1
         request.timer = context.timers.add(request, now + SECOND)
+        self.send_synack(request, now)
+
+    def send_synack(self, request: Request, now: int) -> None:
+        """The request's SYN-ACK."""
+        context = self.context
+        if self.ttl or self.tos:
+            context.writer.dress(self.ttl, self.tos)
         request.send_synack(context, now)
+        if self.ttl or self.tos:
+            context.writer.undress()
 
     def request_segment(self, request: Request, seg: Segment, now: int) -> None:
         """A segment for a request: SYN-RECEIVED of RFC 9293 section 3.10.7.4, in Linux's order (tcp_check_req())."""
@@ -133,7 +145,7 @@ class Listener(Endpoint):
             and (seg.ts_val - request.ts_recent & MASK) >= HALF
         )
         if seq == request.irs and flags & (SYN | ACK | RST | FIN) == SYN and not paws:
-            request.send_synack(context, now)
+            self.send_synack(request, now)
             return
         if flags & ACK and seg.ack != (request.iss + 1 & MASK):
             context.send_reset(seg)
@@ -173,6 +185,8 @@ class Listener(Endpoint):
         self.forget(request)
         connection = Connection.__new__(Connection)
         connection.establish(context, request, seg, now)
+        connection.ttl = self.ttl
+        connection.tos = self.tos
         self.accept_queue.append(connection)
         context.counters.TcpPassiveOpens += 1
         context.counters.TcpCurrEstab += 1
@@ -206,7 +220,7 @@ class Listener(Endpoint):
         if request.retries == 0:
             self.young -= 1
         request.retries += 1
-        request.send_synack(context, now)
+        self.send_synack(request, now)
         context.counters.TCPSynRetrans += 1
         context.counters.TcpRetransSegs += 1
         wait = min(SECOND << min(request.retries, 7), MAX_TIMEOUT)

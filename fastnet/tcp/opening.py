@@ -173,7 +173,7 @@ class ActiveConnection(Connection):
                 return
         elif ahead and not self.is_acceptable(seg, ahead):
             if not flags & RST:
-                self.refuse(seg, now)
+                self.refuse(seg, False, now)
             return
         elif flags & RST:
             if ahead == 0:
@@ -249,7 +249,7 @@ class ActiveConnection(Connection):
         self.context.counters.TCPSynRetrans += 1
         self.context.counters.TcpRetransSegs += 1
         self.put_syn(0 if self.state == SYN_SENT else ACK, now)
-        self.state_deadline = now + min(SECOND << min(offer.retries, 7), MAX_WAIT)
+        self.state_deadline = self.no_later(now + min(SECOND << min(offer.retries, 7), MAX_WAIT), offer.born)
         self.wake_at(self.state_deadline)
 
     def send_pending(self, now: int) -> None:

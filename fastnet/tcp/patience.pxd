@@ -10,8 +10,11 @@ cdef class Patience:
     cdef public long long interval
     cdef public int count
     cdef public int probes
+    cdef public long long probed_at
+    cdef public long long silent_since
     cdef public long long user_timeout
 
     cpdef set_user_timeout(self, long long milliseconds)
     cpdef Py_ssize_t next_look(self, long long heard_at) except -1
+    cpdef probe(self, long long heard_at, long long now)
     cpdef bint is_over(self, long long heard_at, long long now) except -1

@@ -137,7 +137,10 @@ class Recovery:
                 continue
             if i == 0 and self.is_duplicate(seg, left, right):
                 reported = True
-                tcb.context.counters.TCPDSACKRecv += 1
+                if (seg.ack - right & MASK) < HALF:
+                    tcb.context.counters.TCPDSACKRecv += 1
+                else:
+                    tcb.context.counters.TCPDSACKOfoRecv += 1
                 if (left - self.undo_una & MASK) < HALF:
                     self.undo_bytes -= size
                 board.rack.duplicate_reported(una, tcb.snd_nxt)
@@ -264,6 +267,7 @@ class Recovery:
             if self.board.original:
                 counters.TCPSpuriousRTOs += 1
                 self.rtt.was_spurious(now - self.board.earliest)
+                counters.TCPLossUndo += 1
                 self.undo(tcb)
                 return
             # The first ACK after the timeout lets new data out, in place of more retransmissions; the second decides.
@@ -274,7 +278,10 @@ class Recovery:
                 self.frto = False
         stamped = tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0 and seg.ts_ecr != 0
         if advanced and stamped and self.first_stamp >= 0 and (seg.ts_ecr - self.first_stamp & MASK) >= HALF:
-            counters.TCPFullUndo += 1
+            if self.state == LOSS:
+                counters.TCPLossUndo += 1
+            else:
+                counters.TCPFullUndo += 1
             self.undo(tcb)
             return
         if self.first_stamp >= 0 and self.undo_bytes <= 0 and self.board.lost == 0:

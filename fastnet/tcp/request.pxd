@@ -6,7 +6,7 @@ from fastnet.tcp.context cimport Context, Timed
 
 cdef int ACK, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
-cdef long long MASK, MILLISECOND
+cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP
 
 
 cdef class Request(Timed):

@@ -15,7 +15,10 @@ from fastnet._headers import (
     Segment,
 )  # fmt: skip
 from fastnet.tcp.context import Context, Timed
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND, MIN_SEND_MSS
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS
+
+REOPENED_GAP = 65537
+"""How far behind the last connection's numbers those of one that reopens it begin, in bytes, where the clock has not come so far."""
 
 
 class Request(Timed):
@@ -68,6 +71,9 @@ class Request(Timed):
         self.ts_recent = seg.ts_val
         drawn = context.isn.draw(self.flow, now)
         self.iss = drawn & MASK
+        if context.last_seq >= 0 and (self.iss - context.last_seq - 1 & MASK) >= HALF:
+            # The clock has not passed a fast connection's numbers yet (tcp_timewait_state_process()).
+            self.iss = context.last_seq + REOPENED_GAP & MASK
         self.ts_offset = drawn >> 32
         self.rcv_wnd = rcv_wnd
         self.retries = 0

@@ -10,7 +10,7 @@ from fastnet.tcp.tcb cimport Tcb
 
 cdef int ACK, FIN, PSH
 cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
-cdef long long MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, CORK_MAX
+cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, CORK_MAX
 cdef int MAX_BACKOFF
 
 

@@ -3,7 +3,7 @@
 from fastnet._buffer import ByteRing
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl
-from fastnet.tcp.numbers import MASK, MILLISECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.scoreboard import Flight
@@ -86,6 +86,9 @@ class Sender:
             # The FIN is acknowledged like a byte, but is none.
             self.buffer.discard(min(acked, self.buffer.length))
             self.backoff = 0
+            if self.urgent >= 0 and (tcb.snd_una - self.urgent & MASK) < HALF:
+                # Kept, it would lie ahead again after 2 GB.
+                self.urgent = -1
         self.recovery.acknowledged(tcb, seg, before, duplicate, now)
         if acked:
             self.retransmit_at = now + self.rtt.rto
@@ -247,6 +250,8 @@ class Sender:
                 self.deadline = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
         else:
             self.purpose = RETRANSMIT
+            if self.waiting_since:
+                self.retransmit_at = tcb.no_later(self.retransmit_at, self.waiting_since)
             self.deadline = self.retransmit_at
             if recovery.reorder_deadline:
                 self.purpose = REORDER
@@ -303,7 +308,9 @@ class Sender:
     def retransmission_timeout(self, tcb: Tcb, now: int) -> bool:
         """RFC 6298 section 5.4 to 5.6. False when it was the last."""
         counters = tcb.context.counters
-        counters.TCPTimeouts += 1
+        if tcb.snd_wnd:
+            # A shut window is not counted as one (tcp_retransmit_timer()).
+            counters.TCPTimeouts += 1
         if tcb.gave_up(self.unanswered, self.waiting_since, now):
             return False
         self.unanswered += 1
@@ -325,7 +332,6 @@ class Sender:
 
         From now on it is retransmitted like anything else.
         """
-        tcb.context.counters.TCPTimeouts += 1
         tcb.context.counters.TCPWinProbe += 1
         if tcb.snd_nxt == tcb.snd_una and self.buffer.length:
             # What a small window takes, else one byte.
@@ -333,7 +339,7 @@ class Sender:
             tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
             self.went_out(tcb, size, now)
             self.backoff += 1
-            self.retransmit_at = now + self.rtt.backed_off(min(self.backoff - 1, MAX_BACKOFF))
+            self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
 
     def send_tail_probe(self, tcb: Tcb, now: int) -> None:
         """A tail loss probe: new data if some may go, else the last flight again (RFC 8985 section 7.3)."""

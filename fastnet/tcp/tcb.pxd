@@ -38,6 +38,7 @@ cdef class Tcb(Endpoint):
     cpdef unreachable(self, int number, bint hard, long long now)
     cpdef path_narrowed(self, long long mtu, long long now)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
+    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list)
     cpdef put(self, unsigned int seq, int flags, long long now)
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong)
@@ -46,7 +47,7 @@ cdef class Tcb(Endpoint):
     )
     @cython.locals(handshake=Request, mss=cython.int)
     cpdef put_syn(self, int flags, long long now)
-    @cython.locals(gain=cython.longlong, window=cython.uint)
+    @cython.locals(gain=cython.longlong, shut=cython.bint, window=cython.uint)
     cpdef unsigned int window_to_offer(self) except? 0
     cpdef int receive_mss(self) except -1
     @cython.locals(mss=cython.int)

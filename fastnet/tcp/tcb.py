@@ -83,6 +83,10 @@ class Tcb(Endpoint):
         """
         return retries >= self.context.settings.tcp_retries2
 
+    def no_later(self, deadline: int, since: int) -> int:
+        """When to look whether to give up: at a deadline, or before; the first retransmission was at ``since``."""
+        return deadline
+
     def put(self, seq: int, flags: int, now: int) -> None:
         """A segment without data."""
         handshake = self.handshake
@@ -155,11 +159,13 @@ class Tcb(Endpoint):
         if self.receiver is not None:
             # Only by steps worth a segment: silly window avoidance (RFC 9293 section 3.8.6.2.2, RFC 1122 4.2.3.3).
             gain = self.receiver.growth(self.rcv_nxt, self.rcv_adv)
+            # What the segment before this one offered.
+            shut = self.rcv_adv == self.receiver.acked
             if gain >= min(self.receive_mss(), self.receiver.limit // 2):
-                if self.rcv_adv == self.rcv_nxt:
-                    self.context.counters.TCPFromZeroWindowAdv += 1
                 self.rcv_adv = self.rcv_adv + gain & MASK
-            elif self.rcv_adv == self.rcv_nxt:
+                if shut:
+                    self.context.counters.TCPFromZeroWindowAdv += 1
+            elif self.rcv_adv == self.rcv_nxt and not shut:
                 self.context.counters.TCPToZeroWindowAdv += 1
         window = self.rcv_adv - self.rcv_nxt & MASK
         return min(window >> self.handshake.rcv_shift, 0xFFFF)

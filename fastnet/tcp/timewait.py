@@ -30,6 +30,7 @@ class TimeWait(Endpoint):
         self.ts_recent = ts_recent
         context.place(number, self)
         context.time_wait_count += 1
+        context.counters.TW += 1
         context.arm(self, now + TIME_WAIT_LENGTH)
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
@@ -66,7 +67,10 @@ class TimeWait(Endpoint):
         context.counters.TWRecycled += 1
         listener = context.endpoints[number]
         if listener is not None:
+            # The new connection's numbers begin behind all of this one's (RFC 9293 section 3.6.1, MAY-2 (1)).
+            context.last_seq = self.snd_nxt
             listener.segment_arrives(seg, now)
+            context.last_seq = -1
 
     def acknowledge(self, seg: Segment, now: int) -> None:
         """The last ACK again; the window no longer matters."""
@@ -81,5 +85,4 @@ class TimeWait(Endpoint):
     def end(self) -> None:
         """CLOSED: the 4-tuple is free."""
         self.context.time_wait_count -= 1
-        self.context.counters.TW += 1
         self.context.detach(self.handshake.flow, self)

@@ -108,7 +108,7 @@ def test_a_shut_window_is_probed_until_it_opens() -> None:
     connection.send(b"abcdef")
     assert wire.sent() == []
     sent = wire.wait(3.5)
-    assert [round(when, 1) for when, _ in sent] == [1.0, 2.0]
+    assert [round(when, 1) for when, _ in sent] == [1.0, 3.0]
     assert {peer.relative(p) for _, p in sent} == {("PA", 1, 1, b"a")}
     for _ in range(40):
         peer.put("A", 1, 1, window=0)
@@ -266,6 +266,16 @@ def test_rst_in_a_zero_window_is_believed() -> None:
     assert connection.state == State.CLOSED and connection.error == errno.ECONNRESET
 
 
+def test_a_rst_may_carry_data() -> None:
+    """RFC 9293 SHLD-2: it is a RST all the same, at the exact place and elsewhere; its text is nobody's."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    assert [peer.relative(p) for p in peer.put("RA", 2, 1, b"go away")] == [("A", 1, 1, b"")]
+    assert connection.state == State.ESTABLISHED
+    assert peer.put("RA", 1, 1, b"go away") == []
+    assert connection.state == State.CLOSED and connection.error == errno.ECONNRESET and connection.readable() == 0
+
+
 def test_rst_must_be_exact() -> None:
     """RFC 5961 section 3.2."""
     wire = Wire()
@@ -288,6 +298,7 @@ def test_syn_in_a_connection_is_challenged() -> None:
     assert wire.counter("TCPACKSkippedChallenge") == 1
     wire.wait(0.6)
     assert [peer.relative(p) for p in peer.put("S", 200_000)] == [("A", 1, 1, b"")]
+    assert wire.counter("TCPSYNChallenge") == 3 and wire.counter("TCPChallengeACK") == 2
     assert connection.state == State.ESTABLISHED
 
 
@@ -321,6 +332,8 @@ def test_paws() -> None:
     assert connection is not None
     assert len(peer.put("PA", 1, 1, b"old", options=stamp(99))) == 1
     assert connection.readable() == 0 and wire.counter("PAWSEstab") == 1
+    assert [len(peer.put("A", 1, 1, options=stamp(98))) for _ in range(3)] == [1, 0, 0]
+    assert wire.counter("TCPACKSkippedPAWS") == 2, "text is always answered, a bare ACK sparingly"
     answer = peer.put("PA", 1, 1, b"new", options=stamp(101))[0]
     assert connection.receive(9) == b"new"
     assert dict(answer[TCP].options)["Timestamp"][1] == 101
@@ -350,6 +363,7 @@ def test_active_close_to_time_wait() -> None:
     assert wire.stack.context.time_wait_count == 1, "and 2 MSL from then"
     wire.wait(11)
     assert wire.stack.context.time_wait_count == 0 and wire.counter("TW") == 1
+    assert wire.counter("TWRecycled") == 0
     assert len(wire.stack.context.demux) == 0
 
 

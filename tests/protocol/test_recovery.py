@@ -14,7 +14,7 @@ from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
 from fastnet.twins import Twins
 from tests.pair import Pair, Program, check
-from tests.peer import M, MILLISECOND, SECOND, Peer, Wire
+from tests.peer import MILLISECOND, SECOND, M, Peer, Wire
 
 MSS = 1000
 RTT = 100 * MILLISECOND

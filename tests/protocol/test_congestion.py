@@ -1,0 +1,275 @@
+"""Timeouts and CWND as a peer sees them: Karn's rule, slow start, congestion avoidance, and what each counter counts."""
+
+import itertools
+
+import pytest
+from scapy.layers.inet import TCP
+
+from fastnet.tcp.connection import Connection
+from tests.peer import Peer, Wire
+
+MSS = 1000
+SACK = [("MSS", MSS), ("SAckOK", b"")]
+
+
+def connected(wire: Wire, options: list | None = None, delay: float = 0.0) -> tuple[Peer, Connection]:
+    """A connection over a path of some delay, with a window that never limits it."""
+    listener = wire.stack.listen("0.0.0.0", 80)
+    peer = Peer(wire)
+    peer.syn([("MSS", MSS), ("WScale", 7)] if options is None else [*options, ("WScale", 7)])
+    wire.wait(delay)
+    peer.put("A", 1, 1, window=60_000)
+    connection = listener.accept()
+    assert connection is not None
+    connection.nodelay = True
+    return peer, connection
+
+
+def ack(peer: Peer, number: int, *blocks: int, **fields: int) -> list:
+    """An ACK, with SACK blocks: pairs of sequence numbers."""
+    options = [("NOP", None), ("NOP", None), ("SAck", tuple((peer.irs + edge) & 0xFFFFFFFF for edge in blocks))] if blocks else []
+    return peer.put("A", 1, number, window=60_000, options=options, **fields)
+
+
+def seqs(peer: Peer, packets: list) -> list[int]:
+    return [peer.relative(p)[1] for p in packets]
+
+
+def test_karns_rule() -> None:
+    """RFC 9293 MUST-18: what was sent twice measures nothing; the backed-off timeout stays until something that was sent once does."""
+    wire = Wire()
+    peer, connection = connected(wire, delay=0.1)
+    connection.send(b"x" * 100)
+    wire.sent()
+    rtt = connection.sender.rtt
+    assert rtt.srtt == 100_000_000
+    before = (rtt.srtt, rtt.rttvar, rtt.rto)
+    assert len(wire.wait(0.5)) == 1
+    wire.wait(0.05)
+    ack(peer, 101)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == before
+    connection.send(b"y" * 100)
+    wire.sent()
+    wire.wait(0.2)
+    ack(peer, 201)
+    assert rtt.srtt == 112_500_000
+
+
+def test_a_handshake_with_retransmissions_measures_nothing() -> None:
+    wire = Wire()
+    _peer, connection = connected(wire, delay=1.5)
+    connection.send(b"x")
+    wire.sent()
+    assert connection.sender.rtt.srtt == 0 and connection.sender.rtt.rto == 1_000_000_000
+
+
+def test_slow_start_then_congestion_avoidance() -> None:
+    """RFC 9293 MUST-19, RFC 5681: ten segments, doubled each round trip; after a timeout one, doubled to half; then one more a round."""
+    wire = Wire(tcp_congestion_control="reno", tcp_frto=0)
+    peer, connection = connected(wire)
+    connection.send(b"x" * 2_000_000)
+    sent = wire.sent()
+    rounds = []
+    acked = 1
+    for _ in range(3):
+        rounds.append(len(sent))
+        wire.wait(0.05)
+        following = []
+        for _ in sent:
+            acked += MSS
+            following += ack(peer, acked)
+        sent = following
+    assert rounds == [10, 20, 40] and len(sent) == 80
+    sent_again = [p for _, p in wire.wait(0.3)]
+    assert wire.counter("TCPTimeouts") == 1 and connection.sender.recovery.congestion.cwnd == MSS
+    assert connection.sender.recovery.congestion.ssthresh == 40 * MSS
+    # Everything was lost, and comes again from the first byte on.
+    sent = [p for p in sent_again if peer.relative(p)[1] == acked]
+    rounds = []
+    while len(rounds) < 12:
+        rounds.append(len(sent))
+        wire.wait(0.05)
+        following = []
+        for packet in sent:
+            assert peer.relative(packet)[1] == acked
+            acked += len(packet[TCP].payload)
+            following += ack(peer, acked)
+        sent = following
+    assert rounds[:6] == [1, 2, 4, 8, 16, 32]
+    later = [b - a for a, b in itertools.pairwise(rounds) if a >= 40]
+    assert later and all(step in (0, 1) for step in later), rounds
+
+
+def test_backoff_doubles_up_to_two_minutes() -> None:
+    """RFC 9293 MUST-19, RFC 6298 section 5.5."""
+    wire = Wire()
+    _peer, connection = connected(wire, delay=1.5)
+    connection.send(b"x")
+    wire.sent()
+    times = [when for when, _ in wire.wait(800)]
+    assert [round(b - a) for a, b in zip([0.0, *times], times, strict=False)] == [1, 2, 4, 8, 16, 32, 64, 120, 120, 120, 120, 120]
+
+
+def test_another_algorithm() -> None:
+    """RFC 9293 MAY-18: CUBIC by default, or the program's choice; CUBIC gives up less (RFC 9438 section 4.6)."""
+    kept = {}
+    for name in ("cubic", "reno"):
+        wire = Wire()
+        peer, connection = connected(wire)
+        if name == "reno":
+            connection.set_congestion_control("reno")
+        connection.send(b"x" * 10_000)
+        wire.sent()
+        for _ in range(3):
+            ack(peer, 1)
+        kept[name] = connection.sender.recovery.congestion.ssthresh
+    assert kept == {"cubic": 7000, "reno": 5000}
+    with pytest.raises(ValueError, match="vegas"):
+        connection.set_congestion_control("vegas")
+
+
+# ---- counters ----
+
+
+def test_fast_recovery_without_sack() -> None:
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.send(b"x" * 10_000)
+    assert len(wire.sent()) == 10
+    assert [seqs(peer, ack(peer, 1)) for _ in range(3)][-1][:1] == [1]
+    counters = wire.stack.counters
+    assert (counters.TCPRenoRecovery, counters.TCPSackRecovery, counters.TCPFastRetrans, counters.TcpRetransSegs) == (1, 0, 1, 1)
+    assert counters.TCPOrigDataSent == 10 and counters.TCPTimeouts == 0
+
+
+def test_fast_recovery_with_sack_and_a_retransmission_that_is_lost_too() -> None:
+    wire = Wire()
+    peer, connection = connected(wire, SACK, delay=0.1)
+    connection.send(b"x" * 60_000)
+    assert len(wire.sent()) == 10
+    wire.wait(0.1)
+    assert seqs(peer, ack(peer, 1, 1001, 4001))[:1] == [1]
+    counters = wire.stack.counters
+    assert (counters.TCPSackRecovery, counters.TCPRenoRecovery, counters.TCPFastRetrans) == (1, 0, 1)
+    wire.wait(0.1)
+    # What was sent after the retransmission has arrived, and the retransmission has not.
+    sent = ack(peer, 1, 1001, 10_001)
+    wire.wait(0.11)
+    top = (connection.snd_nxt - peer.irs) & 0xFFFFFFFF
+    sent = ack(peer, 1, 1001, top) + [p for _, p in wire.wait(0.15)]
+    assert 1 in seqs(peer, sent) and counters.TCPLostRetransmit >= 1
+
+
+def test_after_a_timeout() -> None:
+    wire = Wire(tcp_frto=0)
+    peer, connection = connected(wire)
+    connection.send(b"x" * 5000)
+    wire.sent()
+    wire.wait(1.1)
+    assert wire.counter("TCPTimeouts") == 1 and wire.counter("TcpRetransSegs") == 1
+    assert len(ack(peer, 1001)) == 2
+    assert wire.counter("TCPSlowStartRetrans") >= 2 and wire.counter("TCPFastRetrans") == 0
+
+
+def test_a_tail_loss_probe_that_repairs() -> None:
+    wire = Wire()
+    peer, connection = connected(wire, SACK, delay=0.1)
+    connection.send(b"x" * 2500)
+    assert seqs(peer, wire.sent()) == [1, 1001, 2001]
+    ((when, probe),) = wire.wait(0.25)
+    assert peer.relative(probe)[1] == 2001 and when < 0.25 and wire.counter("TCPLossProbes") == 1
+    wire.wait(0.02)
+    connection.send(b"y" * 500)
+    wire.sent()
+    ack(peer, 3001)
+    assert wire.counter("TCPLossProbeRecovery") == 1 and wire.counter("TCPTimeouts") == 0
+
+
+def test_a_timeout_that_was_spurious() -> None:
+    """RFC 5682: an ACK of what was sent only once, before the timeout; TCPLossUndo goes along (tcp_try_undo_loss())."""
+    wire = Wire()
+    peer, connection = connected(wire, SACK, delay=0.1)
+    connection.send(b"x" * 60_000)
+    wire.sent()
+    cwnd = connection.sender.recovery.congestion.cwnd
+    wire.wait(0.6)
+    assert wire.counter("TCPTimeouts") >= 1
+    ack(peer, 1001)
+    ack(peer, 9001)
+    assert wire.counter("TCPSpuriousRTOs") == 1 and wire.counter("TCPLossUndo") == 1
+    assert connection.sender.recovery.congestion.cwnd >= cwnd
+
+
+def test_a_recovery_that_was_for_nothing() -> None:
+    """RFC 3522: the ACK echoes a timestamp from before the retransmission."""
+    wire = Wire()
+    stamps = [*SACK, ("Timestamp", (7, 0))]
+    listener = wire.stack.listen("0.0.0.0", 80)
+    peer = Peer(wire)
+    peer.syn(stamps)
+    wire.wait(0.1)
+    peer.put("A", 1, 1, options=[("Timestamp", (8, 0))])
+    connection = listener.accept()
+    assert connection is not None
+    connection.nodelay = True
+    connection.send(b"x" * 9880)
+    first = wire.sent()
+    ours = dict(first[0][TCP].options)["Timestamp"][0]
+    wire.wait(0.1)
+    block = [("NOP", None), ("NOP", None), ("SAck", (peer.irs + 989, peer.irs + 4941)), ("Timestamp", (9, ours))]
+    peer.put("A", 1, 1, options=block)
+    assert wire.counter("TCPSackRecovery") == 1
+    wire.wait(0.02)
+    peer.put("A", 1, 9881, options=[("Timestamp", (10, ours))])
+    assert wire.counter("TCPFullUndo") == 1 and wire.counter("TCPLossUndo") == 0
+
+
+def test_duplicates_that_the_peer_reports() -> None:
+    """RFC 2883: behind the ACK, and within a block; when all that was sent again came twice, the reduction is undone."""
+    wire = Wire()
+    peer, connection = connected(wire, SACK, delay=0.1)
+    connection.send(b"x" * 20_000)
+    wire.sent()
+    wire.wait(0.1)
+    ack(peer, 1, 1001, 4001)
+    assert wire.counter("TcpRetransSegs") == 1
+    wire.wait(0.02)
+    ack(peer, 4001)
+    ack(peer, 4001, 1, 1001)
+    assert wire.counter("TCPDSACKRecv") == 1 and wire.counter("TCPDSACKUndo") == 1
+    ack(peer, 4001, 6001, 7001, 6001, 8001)
+    assert wire.counter("TCPDSACKOfoRecv") == 1
+
+
+def test_duplicates_that_we_report() -> None:
+    wire = Wire()
+    peer, _connection = connected(wire, SACK)
+    peer.put("PA", 1, 1, b"abc")
+    (answer,) = peer.put("PA", 1, 1, b"abc")
+    assert dict(answer[TCP].options)["SAck"] == (peer.iss + 1, peer.iss + 4) and wire.counter("TCPDSACKOldSent") == 1
+    peer.put("PA", 10, 1, b"xyz")
+    (answer,) = peer.put("PA", 10, 1, b"xyz")
+    assert dict(answer[TCP].options)["SAck"][:2] == (peer.iss + 10, peer.iss + 13)
+    assert wire.counter("TCPDSACKOfoSent") == 1 and wire.counter("TCPDSACKOldSent") == 1
+
+
+def test_blocks_that_cannot_be() -> None:
+    wire = Wire()
+    peer, connection = connected(wire, SACK)
+    connection.send(b"x" * 5000)
+    wire.sent()
+    ack(peer, 1, 50_001, 60_001)
+    assert wire.counter("TCPSACKDiscard") == 1 and connection.sender.recovery.board.sacked == 0
+
+
+def test_a_peer_that_takes_back_what_it_said() -> None:
+    """RFC 2018 section 8: after the timeout its SACKs count no more, and everything is sent again."""
+    wire = Wire()
+    peer, connection = connected(wire, SACK, delay=0.1)
+    connection.send(b"x" * 5000)
+    wire.sent()
+    ack(peer, 1, 1001, 3001)
+    wire.wait(0.01)
+    ack(peer, 1001)
+    sent = [p for _, p in wire.wait(3)]
+    assert wire.counter("TCPSACKReneging") == 1 and 1001 in seqs(peer, sent)

@@ -1,0 +1,68 @@
+"""PSH, and what may be put together before it (RFC 9293 section 3.9.1.2)."""
+
+import pytest
+from scapy.layers.inet import TCP
+
+from fastnet.tcp.connection import Connection
+from tests.peer import Peer, Wire
+
+
+def connected(wire: Wire) -> tuple[Peer, Connection]:
+    peer = Peer(wire)
+    return peer, peer.open(wire.stack.listen("0.0.0.0", 80), [("MSS", 1000)])
+
+
+def test_successive_sends_share_one_push() -> None:
+    """RFC 9293 SHLD-27: ten calls, of which each pushes, are three segments; only the last says PSH."""
+    wire = Wire()
+    _peer, connection = connected(wire)
+    connection.nodelay = True
+    for _ in range(10):
+        connection.send(b"x" * 250)
+    sent = wire.sent()
+    assert [len(p[TCP].payload) for p in sent] == [1000, 1000, 500]
+    assert ["P" in str(p[TCP].flags) for p in sent] == [False, False, True]
+
+
+def test_corked_data_is_put_together() -> None:
+    """RFC 9293 MAY-16: whole segments leave, the rest waits until it is let go."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.set_cork(True)
+    for _ in range(6):
+        connection.send(b"x" * 250)
+    assert [len(p[TCP].payload) for p in wire.sent()] == [1000]
+    connection.send(b"y" * 100)
+    assert wire.sent() == []
+    connection.set_cork(False)
+    assert wire.sent() == [], "Nagle's algorithm is still there"
+    assert [len(p[TCP].payload) for p in peer.put("A", 1, 1001)] == [600]
+
+
+def test_a_cork_does_not_hold_for_ever() -> None:
+    """RFC 9293 MUST-60, tcp(7): 200 ms."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.set_cork(True)
+    connection.send(b"x" * 10)
+    assert wire.sent() == []
+    (when, packet), *_ = wire.wait(0.3)
+    assert round(when, 2) == 0.2 and peer.relative(packet) == ("PA", 1, 1, b"x" * 10)
+
+
+@pytest.mark.parametrize("flags", ["A", "PA"])
+def test_data_is_handed_over_with_and_without_push(flags: str) -> None:
+    """RFC 9293 section 3.9.1.3: the reader need not wait for a PSH."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    peer.put(flags, 1, 1, b"data")
+    assert connection.receive(9) == b"data"
+
+
+def test_the_fin_lets_go_what_is_corked() -> None:
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.set_cork(True)
+    connection.send(b"last")
+    connection.close(wire.now)
+    assert [peer.relative(p) for p in wire.sent()] == [("FPA", 1, 1, b"last")]
