@@ -8,6 +8,7 @@ from fastnet._ring import PacketRing
 from fastnet.devices import Impairment
 from fastnet.devices.impairment import LinkEnd
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 from fastnet.twins import Twins
 
@@ -43,7 +44,7 @@ def check(connection: Connection) -> None:
         assert at == connection.snd_nxt, "flights end at SND.NXT"
         assert board.sacked == sum(after(f.end, f.seq) for f in flights if f.sacked), "sacked, recounted"
         assert board.lost == sum(after(f.end, f.seq) for f in flights if f.lost), "lost, recounted"
-        assert 0 <= board.sacked and 0 <= board.lost and board.sacked + board.lost <= in_flight
+        assert board.sacked >= 0 and board.lost >= 0 and board.sacked + board.lost <= in_flight
         congestion = sender.recovery.congestion
         assert congestion.cwnd >= congestion.mss and congestion.ssthresh >= 2 * congestion.mss
         assert 0 <= sender.recovery.pipe(connection) <= in_flight
@@ -103,15 +104,22 @@ class Program:
 
 
 class Pair:
-    """Twins, a listener on b, and a connection that a opens to it, with a program at each end."""
+    """Twins, a listener on b, and a connection that a opens to it, with a program at each end.
 
-    def __init__(self, twins: Twins, a: Program, b: Program) -> None:
+    :param simultaneous: b does not listen, but opens the same connection from its side
+    """
+
+    def __init__(self, twins: Twins, a: Program, b: Program, simultaneous: bool = False) -> None:
         self.twins, self.a, self.b = twins, a, b
-        self.listener = twins.b.listen("0.0.0.0", PORT)
+        self.listener: Listener | None = None
+        if simultaneous:
+            b.connection = twins.b.connect(A, LOCAL_PORT, local_port=PORT)
+        else:
+            self.listener = twins.b.listen("0.0.0.0", PORT)
         a.connection = twins.a.connect(B, PORT, local_port=LOCAL_PORT)
 
     def work(self) -> bool:
-        if self.b.connection is None:
+        if self.b.connection is None and self.listener is not None:
             self.b.connection = self.listener.accept()
         now = self.twins.clock()
         busy = self.a.work(now) | self.b.work(now)
@@ -146,8 +154,8 @@ class Pair:
             if c.sender is not None:
                 recovery = c.sender.recovery
                 lines.append(
-                    f"   in flight {after(c.snd_nxt, c.snd_una)}, queued {c.sender.buffer.length}, window {c.snd_wnd}, state {recovery.state}, "
-                    f"sacked {recovery.board.sacked}, lost {recovery.board.lost}, cwnd {recovery.congestion.cwnd}, pipe {recovery.pipe(c)}"
+                    f"   in flight {after(c.snd_nxt, c.snd_una)}, queued {c.sender.buffer.length}, window {c.snd_wnd}, "
+                    f"state {recovery.state}, sacked {recovery.board.sacked}, lost {recovery.board.lost}, cwnd {recovery.congestion.cwnd}, pipe {recovery.pipe(c)}"
                 )
         return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """How fast 10 MiB get through a link with losses, to the byte per second, and how flows share a link.
 
-The figures are in docs/throughput.tsv and repeat exactly; after a change that is meant to move them: python -m tests.protocol.test_throughput
+The figures are in docs/throughput.tsv and repeat exactly.
+After a change that is meant to move them: python -m tests.protocol.test_throughput
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def test_cubic_is_faster_than_smoltcp(percent: int) -> None:
 
 
 def shares(controls: list[str], seconds: float = 60.0, seed: int = 0) -> list[int]:
-    """Bytes that each of several flows gets through 10 Mbit/s, 40 ms, a queue of a bandwidth-delay product; the first third does not count."""
+    """Bytes that each flow gets through 10 Mbit/s, 40 ms, a queue of a bandwidth-delay product; the first third does not count."""
     wire = Impairment(delay=20 * MILLISECOND, jitter=MILLISECOND, rate=10_000_000, queue=35)
     twins = Twins(wire, Impairment(delay=20 * MILLISECOND), seed)
     listener = twins.b.listen("0.0.0.0", 80)
