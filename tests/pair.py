@@ -8,6 +8,7 @@ from fastnet._ring import PacketRing
 from fastnet.devices import Impairment
 from fastnet.devices.impairment import LinkEnd
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 from fastnet.twins import Twins
 
@@ -103,15 +104,22 @@ class Program:
 
 
 class Pair:
-    """Twins, a listener on b, and a connection that a opens to it, with a program at each end."""
+    """Twins, a listener on b, and a connection that a opens to it, with a program at each end.
 
-    def __init__(self, twins: Twins, a: Program, b: Program) -> None:
+    :param simultaneous: b does not listen, but opens the same connection from its side
+    """
+
+    def __init__(self, twins: Twins, a: Program, b: Program, simultaneous: bool = False) -> None:
         self.twins, self.a, self.b = twins, a, b
-        self.listener = twins.b.listen("0.0.0.0", PORT)
+        self.listener: Listener | None = None
+        if simultaneous:
+            b.connection = twins.b.connect(A, LOCAL_PORT, local_port=PORT)
+        else:
+            self.listener = twins.b.listen("0.0.0.0", PORT)
         a.connection = twins.a.connect(B, PORT, local_port=LOCAL_PORT)
 
     def work(self) -> bool:
-        if self.b.connection is None:
+        if self.b.connection is None and self.listener is not None:
             self.b.connection = self.listener.accept()
         now = self.twins.clock()
         busy = self.a.work(now) | self.b.work(now)
@@ -145,14 +153,15 @@ class Pair:
             lines.append(f"{name}: {State(c.state).name}, written {program.written}, received {len(program.received)}, error {c.error}")
             if c.sender is not None:
                 recovery = c.sender.recovery
-                lines.append(
-                    f"   in flight {after(c.snd_nxt, c.snd_una)}, queued {c.sender.buffer.length}, window {c.snd_wnd}, state {recovery.state}, "
-                    f"sacked {recovery.board.sacked}, lost {recovery.board.lost}, cwnd {recovery.congestion.cwnd}, pipe {recovery.pipe(c)}"
-                )
+                board, congestion = recovery.board, recovery.congestion
+                lines.append(f"   in flight {after(c.snd_nxt, c.snd_una)}, queued {c.sender.buffer.length}, window {c.snd_wnd}")
+                lines.append(f"   state {recovery.state}, sacked {board.sacked}, lost {board.lost}, cwnd {congestion.cwnd}")
         return "\n".join(lines)
 
     def assert_nothing_left(self) -> None:
-        """Of each stack's tables, nothing but TIME-WAIT; after 2 MSL, nothing."""
+        """Of each stack's tables, nothing but TIME-WAIT; after 2 MSL, nothing. An old SYN may have come late, and wait for its ACK."""
+        if self.listener is not None:
+            self.listener.close(self.twins.clock())
         for stack in (self.twins.a, self.twins.b):
             context = stack.context
             assert len(context.demux) == len(context.timers) == context.time_wait_count <= 1

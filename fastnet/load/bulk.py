@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastnet.config import Settings
+from fastnet.load import servers
 from fastnet.load.compare import ServerProcess
 from fastnet.netns import Namespace, configure_link
-from fastnet.server import Chargen, Discard, LoadServer
-from fastnet.stack import Stack
 
 SCHEMA = 1
 ROWS = {
@@ -88,14 +87,8 @@ def run(
     with Namespace() as namespace:
         tuns = {name: namespace.add_tun(ADDRESSES[name][0], name, offload=name == "offload") for name in ("offload", "plain")}
 
-        def serve_on_fastnet(name: str, direction: str) -> Callable[[Callable[[], None]], None]:
-            def serve(ready: Callable[[], None]) -> None:
-                stack = Stack(tuns[name], (ADDRESSES[name][1],), settings)
-                server = LoadServer(stack, Discard() if direction == "to" else Chargen(), port=PORT)
-                ready()
-                server.run(lambda: False, lambda report: None)
-
-            return serve
+        def serve_on_fastnet(name: str, direction: str) -> servers.Server:
+            return servers.bulk(tuns[name], ADDRESSES[name][1], PORT, direction == "from", settings or {})
 
         os.sched_setaffinity(0, {client_core})
         try:

@@ -11,10 +11,13 @@ from fastnet.config import Settings
 from fastnet.load._acceptloop import accept_all
 from fastnet.load._responder import respond
 from fastnet.stack import Stack
+from fastnet.tcp.connection import Connection
 
 IDLE = 100_000_000
 """How long a server sleeps at a time when nothing comes, ns."""
 BACKLOG = 4096
+CHUNK = 1 << 16
+"""Bytes that a bulk server reads or writes at a time."""
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Server = Callable[[Callable[[], None]], None]
@@ -68,6 +71,41 @@ def _kernel_listener(address: str, port: int, ending: str) -> socket.socket:
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
+
+
+def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Mapping[str, int]) -> Server:
+    """fastnet: read or write what every connection gives or takes, for ever."""
+
+    def serve(ready: Callable[[], None]) -> None:
+        stack = Stack(tun, (address,), settings)
+        listener = stack.listen(address, port, BACKLOG)
+        clock = time.monotonic_ns
+        chunk = bytes(CHUNK)
+        ready()
+        while True:
+            deadline = stack.poll(clock())
+            connection = listener.accept()
+            while connection is not None:
+                # Without an owner, nobody is told when it can go on.
+                connection.owner = connection
+                stack.context.notify(connection)
+                connection = listener.accept()
+            for endpoint in stack.take_ready():
+                if not isinstance(endpoint, Connection):
+                    continue
+                while endpoint.readable():
+                    endpoint.receive(CHUNK)
+                while sends and not endpoint.error and endpoint.writable():
+                    endpoint.send(chunk)
+                if endpoint.fin_received:
+                    endpoint.close(clock())
+            stack.flush(clock())
+            now = clock()
+            deadline = min(deadline, stack.context.timers.next_deadline())
+            if deadline > now:
+                tun.wait(min(deadline - now, IDLE))
+
+    return serve
 
 
 def kernel(address: str, port: int, ending: str) -> Server:

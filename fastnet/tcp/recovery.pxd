@@ -69,7 +69,7 @@ cdef class Recovery:
     cpdef end_or_undo(self, Tcb tcb, Segment seg, bint advanced, long long now)
     cpdef end(self, Tcb tcb)
     cpdef undo(self, Tcb tcb)
-    @cython.locals(board=Scoreboard, fresh=cython.bint, again=cython.longlong, wait=cython.longlong)
+    @cython.locals(board=Scoreboard, again=cython.longlong, wait=cython.longlong)
     cpdef timed_out(self, Tcb tcb, long long now)
     cpdef reorder_timed_out(self, Tcb tcb, long long now)
     cpdef bint may_probe(self, Tcb tcb) except -1

@@ -266,8 +266,10 @@ class Recovery:
         if self.frto:
             if self.board.original:
                 counters.TCPSpuriousRTOs += 1
-                self.rtt.was_spurious(now - self.board.earliest)
                 counters.TCPLossUndo += 1
+                if self.board.resent_at:
+                    # Not measured yet, as the ACK is of a retransmission too. Without it the next timeout would be as early (RFC 4015).
+                    self.rtt.measure(now - self.board.latest)
                 self.undo(tcb)
                 return
             # The first ACK after the timeout lets new data out, in place of more retransmissions; the second decides.
@@ -317,20 +319,19 @@ class Recovery:
         board = self.board
         if board.renege():
             tcb.context.counters.TCPSACKReneging += 1
-        if self.state != LOSS:
-            fresh = self.state == OPEN
+        if self.state == OPEN:
             self.remember(tcb)
             self.congestion.timed_out(tcb.snd_nxt - tcb.snd_una & MASK, now)
-            self.frto = fresh and tcb.context.settings.tcp_frto != 0
+            self.frto = tcb.context.settings.tcp_frto != 0
             self.held = False
-            self.after_timeout = True
             board.timed_out_at = now
-            self.state = LOSS
         else:
-            # Again: the timeout before has halved SSTHRESH already.
-            self.congestion.cwnd = self.congestion.mss
+            # The recovery, or the timeout before, has brought SSTHRESH down for this data already (RFC 5681 section 4.3, tcp_enter_loss()).
+            self.congestion.timed_out_again()
             self.recover = tcb.snd_nxt
             self.frto = False
+        self.after_timeout = True
+        self.state = LOSS
         self.duplicates = 0
         self.probing = False
         self.reorder_deadline = 0

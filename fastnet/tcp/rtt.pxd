@@ -10,6 +10,4 @@ cdef class RttEstimator:
     cdef public long long rto
 
     cpdef measure(self, long long sample)
-    cpdef was_spurious(self, long long sample)
-    cpdef set_rto(self)
     cpdef Py_ssize_t backed_off(self, int times) except -1

@@ -31,16 +31,6 @@ class RttEstimator:
         else:
             self.rttvar += (abs(self.srtt - sample) - self.rttvar) >> 2
             self.srtt += (sample - self.srtt) >> 3
-        self.set_rto()
-
-    def was_spurious(self, sample: int) -> None:
-        """A timeout came too early: believe in this round trip at once, or it comes too early again (RFC 4015 section 3.2, step 5)."""
-        self.srtt = max(self.srtt, sample)
-        self.rttvar = max(self.rttvar, sample // 2)
-        self.set_rto()
-
-    def set_rto(self) -> None:
-        """RTO from SRTT and RTTVAR."""
         # As Linux, which adds its minimum to SRTT: a delayed ACK is no timeout, however steady the round trips (tcp_set_rto()).
         self.rto = min(self.srtt + max(4 * self.rttvar, RTO_MIN), RTO_MAX)
 

@@ -1,4 +1,4 @@
-"""Loss recovery and congestion control, each algorithm by itself: what is sent, when, and how large CWND is, to the byte and the millisecond."""
+"""Loss recovery and congestion control, each algorithm by itself: what is sent and when, to the byte and the millisecond."""
 
 from __future__ import annotations
 
@@ -311,7 +311,7 @@ def test_a_peer_that_takes_back_its_sacks() -> None:
 
 
 def test_frto_finds_a_spurious_timeout() -> None:
-    """RFC 5682: after the timeout an ACK lets two new segments out; the next one, for what was sent only once, shows that nothing was lost."""
+    """RFC 5682: an ACK lets two new segments out; the next, for what was sent only once, shows that nothing was lost."""
     talk = Talk(sack=False)
     assert talk.send(20) == list(range(10))
     assert talk.wait(310) == [(300.0, 0)]
@@ -529,7 +529,7 @@ def test_cubic_slow_start_after_a_timeout_goes_to_ssthresh() -> None:
 
 @pytest.mark.parametrize(("name", "overflows"), [("cubic", False), ("reno", True)])
 def test_hystart_leaves_slow_start_before_the_queue_overflows(name: str, overflows: bool) -> None:
-    """RFC 9406: 20 Mbit/s, 50 ms, and room for a dozen times what fits the wire: HyStart++ goes on slowly for five round trips, which triples CWND."""
+    """RFC 9406: 20 Mbit/s, 50 ms, and room for a dozen times what fits the wire: the five slow round trips of HyStart++ triple CWND."""
     wmem = (4096, 4 << 20, 4 << 20)
     twins = Twins(
         Impairment(delay=25 * MILLISECOND, rate=20_000_000, queue=1000), Impairment(delay=25 * MILLISECOND), 0,
@@ -694,7 +694,8 @@ def test_a_small_window_is_used_whole() -> None:
     """32 KiB at both ends are 22.6 segments. What fits no full segment goes too: the send buffer is full, nothing could join it."""
     buffer = (4096, 32768, 32768)
     twins = Twins(
-        Impairment(delay=50 * MILLISECOND), settings_a={"tcp_wmem": buffer, "tcp_congestion_control": "none"}, settings_b={"tcp_rmem": buffer},
+        Impairment(delay=50 * MILLISECOND), settings_a={"tcp_wmem": buffer, "tcp_congestion_control": "none"},
+        settings_b={"tcp_rmem": buffer},
     )  # fmt: skip
     pair = Pair(twins, Program(bytes(1 << 20)), Program(b""))
     pair.run(lambda: len(pair.b.received) > 500_000)

@@ -1,4 +1,4 @@
-"""State x segment: what RFC 9293 section 3.10.7 and RFC 5961 say is sent, and which state is next, for every kind of segment in every state."""
+"""State x segment: what RFC 9293 section 3.10.7 and RFC 5961 have sent, and the next state, for every kind of segment in every state."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from tests.peer import PEER, Peer, Wire
 #   R    a RST where the segment had an ACK: SEQ=SEG.ACK
 #   RA   a RST where it had none: SEQ=0, ACK=SEG.SEQ+SEG.LEN
 #
-# SYN-RCVD came from LISTEN (passive open), SYN-RCVD2 from SYN-SENT (simultaneous open). In the columns from ESTAB on the peer had sent ten
+# SYN-R came from LISTEN (passive open), SYN-R2 from SYN-S (simultaneous open). In the columns from ESTAB on the peer had sent ten
 # bytes, which the program has read. An "=" behind a row's name: the note below it says where Linux differs from the RFC, and the code
 # follows Linux.
 TABLE = """
-                    LISTEN       SYN-SENT     SYN-RCVD    SYN-RCVD2   ESTAB      FIN-W-1    FIN-W-2      CLOSE-W   CLOSING   LAST-ACK   TIME-W    CLOSED
-SYN               = SA>SYN-RCVD  SA>SYN-RCVD2 RA>LISTEN   A           A          A          A            A         A         A          SA>SYN-RCVD RA
-SYN, the first    . SA>SYN-RCVD  SA>SYN-RCVD2 SA          SA          A          A          A            A         A         A          A         RA
-SYN+ACK           = R            A>ESTAB      R>LISTEN    A           A          A          A            A         A         A          A         R
-SYN+ACK, first    . R            A>ESTAB      A           A>ESTAB     A          A          A            A         A         A          A         R
-SYN+FIN           = -            SA>SYN-RCVD2 RA>LISTEN   A           A          A          A            A         A         A          A         RA
-ACK               = R            -            ->ESTAB     ->ESTAB     -          ->FIN-W-2  -            -         ->TIME-W  ->CLOSED   -         R
-ACK, old          . R            R            R           R           -          -          -            -         -         -          -         R
-ACK, too old      = R            R            R           R           A          A          A            A         A         A          -         R
-ACK, future       = R            R            R           R           A          A          A            A         A         A          -         R
-data              . R            -            A+>ESTAB    A+>ESTAB    A+         A+         A+           -         -         -          A         R
-data, overlapping . R            -            A+>ESTAB    A+>ESTAB    A+         A+         A+           -         -         -          A         R
-data, old         . R            -            A           A           A          A          A            A         A         A          A         R
-data, ahead       . R            -            A>ESTAB     A>ESTAB     A          A          A            -         -         -          A         R
-data, beyond      . R            -            A           A           A          A          A            A         A         A          A         R
-FIN               . R            -            A+>CLOSE-W  A+>CLOSE-W  A+>CLOSE-W A+>CLOSING A+>TIME-W    -         -         -          A         R
-FIN, ahead        . R            -            A>ESTAB     A>ESTAB     A          A          A            -         -         -          A         R
-FIN, again        . R            -            A           A           A          A          A            A         A         A          A         R
-RST, exact        = -            ->CLOSED     ->LISTEN    ->CLOSED    ->CLOSED   ->CLOSED   ->CLOSED     ->CLOSED  ->CLOSED  ->CLOSED   ->CLOSED  -
-RST, in window    = -            ->CLOSED     A           A           A          A          A            A         A         A          -         -
-RST, outside      . -            ->CLOSED     -           -           -          -          -            -         -         -          -         -
-RST, no ACK       . -            -            ->LISTEN    ->CLOSED    ->CLOSED   ->CLOSED   ->CLOSED     ->CLOSED  ->CLOSED  ->CLOSED   ->CLOSED  -
-no flags          . -            -            -           -           -          -          -            -         -         -          -         RA
+                    LISTEN   SYN-S     SYN-R      SYN-R2     ESTAB      FIN-W1     FIN-W2    CLOSE-W  CLOSING  LAST-A   TIME-W   CLOSED
+SYN               = SA>SYN-R SA>SYN-R2 RA>LISTEN  A          A          A          A         A        A        A        SA>SYN-R RA
+SYN, the first    . SA>SYN-R SA>SYN-R2 SA         SA         A          A          A         A        A        A        A        RA
+SYN+ACK           = R        A>ESTAB   R>LISTEN   A          A          A          A         A        A        A        A        R
+SYN+ACK, first    . R        A>ESTAB   A          A>ESTAB    A          A          A         A        A        A        A        R
+SYN+FIN           = -        SA>SYN-R2 RA>LISTEN  A          A          A          A         A        A        A        A        RA
+ACK               = R        -         ->ESTAB    ->ESTAB    -          ->FIN-W2   -         -        ->TIME-W ->CLOSED -        R
+ACK, old          . R        R         R          R          -          -          -         -        -        -        -        R
+ACK, too old      = R        R         R          R          A          A          A         A        A        A        -        R
+ACK, future       = R        R         R          R          A          A          A         A        A        A        -        R
+data              . R        -         A+>ESTAB   A+>ESTAB   A+         A+         A+        -        -        -        A        R
+data, overlapping . R        -         A+>ESTAB   A+>ESTAB   A+         A+         A+        -        -        -        A        R
+data, old         . R        -         A          A          A          A          A         A        A        A        A        R
+data, ahead       . R        -         A>ESTAB    A>ESTAB    A          A          A         -        -        -        A        R
+data, beyond      . R        -         A          A          A          A          A         A        A        A        A        R
+FIN               . R        -         A+>CLOSE-W A+>CLOSE-W A+>CLOSE-W A+>CLOSING A+>TIME-W -        -        -        A        R
+FIN, ahead        . R        -         A>ESTAB    A>ESTAB    A          A          A         -        -        -        A        R
+FIN, again        . R        -         A          A          A          A          A         A        A        A        A        R
+RST, exact        = -        ->CLOSED  ->LISTEN   ->CLOSED   ->CLOSED   ->CLOSED   ->CLOSED  ->CLOSED ->CLOSED ->CLOSED ->CLOSED -
+RST, in window    = -        ->CLOSED  A          A          A          A          A         A        A        A        -        -
+RST, outside      . -        ->CLOSED  -          -          -          -          -         -        -        -        -        -
+RST, no ACK       . -        -         ->LISTEN   ->CLOSED   ->CLOSED   ->CLOSED   ->CLOSED  ->CLOSED ->CLOSED ->CLOSED ->CLOSED -
+no flags          . -        -         -          -          -          -          -         -        -        -        -        RA
 """
 
 NOTES = {
-    "SYN": "SYN-RCVD: the RFC returns to LISTEN in silence; Linux says so with a RST (tcp_check_req(), embryonic_reset)",
-    "SYN+ACK": "SYN-RCVD: as SYN",
-    "SYN+FIN": "LISTEN: the RFC would take the FIN later; Linux drops it (tcp_rcv_state_process()). SYN-RCVD: as SYN",
+    "SYN": "SYN-R: the RFC returns to LISTEN in silence; Linux says so with a RST (tcp_check_req(), embryonic_reset)",
+    "SYN+ACK": "SYN-R: as SYN",
+    "SYN+FIN": "LISTEN: the RFC would take the FIN later; Linux drops it (tcp_rcv_state_process()). SYN-R: as SYN",
     "ACK": "TIME-W: the RFC has nothing but a FIN arrive there; Linux ignores an ACK that is in order (tcp_timewait_state_process())",
     "ACK, too old": "TIME-W: as ACK. Elsewhere RFC 5961 section 5.2",
     "ACK, future": "TIME-W: as ACK",
@@ -63,9 +63,9 @@ NOTES = {
 }
 
 NAMES = {
-    "LISTEN": State.LISTEN, "SYN-SENT": State.SYN_SENT, "SYN-RCVD": State.SYN_RECEIVED, "SYN-RCVD2": State.SYN_RECEIVED,
-    "ESTAB": State.ESTABLISHED, "FIN-W-1": State.FIN_WAIT_1, "FIN-W-2": State.FIN_WAIT_2, "CLOSE-W": State.CLOSE_WAIT,
-    "CLOSING": State.CLOSING, "LAST-ACK": State.LAST_ACK, "TIME-W": State.TIME_WAIT, "CLOSED": State.CLOSED,
+    "LISTEN": State.LISTEN, "SYN-S": State.SYN_SENT, "SYN-R": State.SYN_RECEIVED, "SYN-R2": State.SYN_RECEIVED,
+    "ESTAB": State.ESTABLISHED, "FIN-W1": State.FIN_WAIT_1, "FIN-W2": State.FIN_WAIT_2, "CLOSE-W": State.CLOSE_WAIT,
+    "CLOSING": State.CLOSING, "LAST-A": State.LAST_ACK, "TIME-W": State.TIME_WAIT, "CLOSED": State.CLOSED,
 }  # fmt: skip
 LOCAL = 40000
 
@@ -136,28 +136,28 @@ def scene_of(column: str) -> Scene:
         return passive()
     if column == "CLOSED":
         return Scene(wire := Wire(), Peer(wire))
-    if column == "SYN-SENT":
+    if column == "SYN-S":
         return active()
-    if column == "SYN-RCVD":
+    if column == "SYN-R":
         scene = passive()
         scene.peer.syn()
         scene.rcv_nxt, scene.snd_una, scene.snd_nxt = 1, 0, 1
         return scene
-    if column == "SYN-RCVD2":
+    if column == "SYN-R2":
         scene = active()
         assert [str(p[TCP].flags) for p in scene.peer.put("S", 0)] == ["SA"]
         scene.rcv_nxt = 1
         return scene
     scene, connection = connected()
     peer = scene.peer
-    if column in ("CLOSE-W", "LAST-ACK"):
+    if column in ("CLOSE-W", "LAST-A"):
         peer.put("FA", 11, 1)
         scene.rcv_nxt = 12
-    if column in ("FIN-W-1", "FIN-W-2", "CLOSING", "LAST-ACK", "TIME-W"):
+    if column in ("FIN-W1", "FIN-W2", "CLOSING", "LAST-A", "TIME-W"):
         connection.shutdown()
         assert [str(p[TCP].flags) for p in scene.wire.sent()] == ["FA"]
         scene.snd_nxt = 2
-    if column in ("FIN-W-2", "TIME-W"):
+    if column in ("FIN-W2", "TIME-W"):
         peer.put("A", 11, 2)
         scene.snd_una = 2
     if column in ("CLOSING", "TIME-W"):
@@ -173,7 +173,7 @@ def segment(row: str, column: str, scene: Scene) -> tuple[str, int, int, bytes]:
     """Flags, sequence and acknowledgment number, data."""
     here, window = scene.rcv_nxt, scene.window
     # An ACK of nothing new; before the handshake is over, the one that it waits for.
-    ack = scene.snd_nxt if column in ("SYN-SENT", "SYN-RCVD", "SYN-RCVD2") else scene.snd_una
+    ack = scene.snd_nxt if column in ("SYN-S", "SYN-R", "SYN-R2") else scene.snd_una
     ten = b"0123456789"
     return {
         "SYN": ("S", here + 1000, 0, b""),
@@ -225,8 +225,8 @@ def test_cell(row: str, column: str, cell: str) -> None:
     # A SYN-ACK from a listener has an ISS of its own.
     iss = answers[0][1][0] if reply == "SA" and column in ("LISTEN", "TIME-W") else peer.irs
     assert iss != peer.irs or column not in ("LISTEN", "TIME-W") or reply != "SA"
-    irs = seq if reply == "SA" or column == "SYN-SENT" else 0
-    rcv_nxt = irs + 1 if column == "SYN-SENT" else scene.rcv_nxt
+    irs = seq if reply == "SA" or column == "SYN-S" else 0
+    rcv_nxt = irs + 1 if column == "SYN-S" else scene.rcv_nxt
     expected = {
         "-": [],
         "A": [("A", peer.irs + scene.snd_nxt, peer.iss + rcv_nxt)],

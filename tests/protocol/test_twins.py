@@ -50,6 +50,7 @@ SIZES = st.one_of(st.integers(0, 3000), st.integers(0, 100_000))
 def transfer(
     forth: Impairment, back: Impairment, seed: int, of_a: dict[str, Any], of_b: dict[str, Any], sizes: tuple[int, int], *,
     mtu: int = 1500, slots: int = 256, reads: tuple[int, int] = (1 << 30, 1 << 30), wrap: tuple[str, int] | None = None,
+    simultaneous: bool = False,
 ) -> Pair:
     """A connection with data both ways, half-close and all; every step is checked."""
     random = Random(seed)
@@ -57,7 +58,7 @@ def transfer(
     if wrap is not None:
         near_the_wrap(twins, *wrap)
     a, b = (Program(random.randbytes(size), step) for size, step in zip(sizes, reads, strict=True))
-    pair = Pair(twins, a, b)
+    pair = Pair(twins, a, b, simultaneous)
     pair.finish()
     assert b.received == a.data and a.received == b.data
     for program in (a, b):
@@ -69,12 +70,13 @@ def transfer(
     return pair
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(
     forth=IMPAIRMENTS, back=IMPAIRMENTS, seed=st.integers(0, 1 << 32), of_a=SETTINGS, of_b=SETTINGS, sizes=st.tuples(SIZES, SIZES),
     mtu=st.sampled_from([1500, 576, 9000]), slots=st.sampled_from([256, 4]),
     reads=st.tuples(*[st.sampled_from([1 << 30, 100, 3000])] * 2),
     wrap=st.one_of(st.none(), st.tuples(st.sampled_from("ab"), st.integers(0, 60_000))),
+    simultaneous=st.sampled_from([False, False, True]),
 )  # fmt: skip
-def test_what_arrives_is_what_was_sent(forth, back, seed, of_a, of_b, sizes, mtu, slots, reads, wrap) -> None:
-    transfer(forth, back, seed, of_a, of_b, sizes, mtu=mtu, slots=slots, reads=reads, wrap=wrap)
+def test_what_arrives_is_what_was_sent(forth, back, seed, of_a, of_b, sizes, mtu, slots, reads, wrap, simultaneous) -> None:
+    transfer(forth, back, seed, of_a, of_b, sizes, mtu=mtu, slots=slots, reads=reads, wrap=wrap, simultaneous=simultaneous)

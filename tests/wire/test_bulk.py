@@ -103,7 +103,10 @@ def exchange(driver: Driver, connect: Connect, size: int, how: Callable[[AnySock
     deadline = time.monotonic() + 5
     while counters.TcpCurrEstab and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert counters.TcpCurrEstab == 0 and counters.TcpEstabResets == 0 and counters.TcpOutRsts == 0
+    assert counters.TcpCurrEstab == 0 and counters.TcpEstabResets == 0
+    if not isinstance(driver.stack.device, ImpairedDevice):
+        # On a bad wire, a copy of the peer's last segment may come after the end.
+        assert counters.TcpOutRsts == 0
 
 
 @EITHER_WAY

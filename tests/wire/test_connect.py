@@ -292,6 +292,12 @@ def test_tcp_info(world: Driver) -> None:
         assert info(Socket(world))["state"] == State.CLOSED
         with socket.create_connection((STACK, 7300), timeout=5) as theirs:
             waiting = info(listener)
+            for _ in range(200):
+                # The kernel's connect() is over with the SYN-ACK; its own ACK may still be on the way.
+                if waiting["unacked"]:
+                    break
+                time.sleep(0.01)
+                waiting = info(listener)
             assert (waiting["state"], waiting["unacked"], waiting["sacked"]) == (State.LISTEN, 1, 9)
             ours, _ = listener.accept()
             ours.settimeout(5)

@@ -16,6 +16,7 @@ cdef class CongestionControl:
     cpdef acknowledged(self, Acknowledgment ack)
     cpdef reduce(self, long long in_flight, long long now)
     cpdef timed_out(self, long long in_flight, long long now)
+    cpdef timed_out_again(self)
     cpdef recovered(self, long long now)
     cpdef undo(self, long long cwnd, long long ssthresh)
     cpdef restarted(self, long long now)

@@ -69,6 +69,10 @@ class CongestionControl:
         self.reduce(in_flight, now)
         self.cwnd = self.mss
 
+    def timed_out_again(self) -> None:
+        """The timer fired while this data was being recovered: one segment again, and SSTHRESH stays."""
+        self.cwnd = self.mss
+
     def recovered(self, now: int) -> None:
         """Everything that was on its way at the loss has arrived."""
         self.cwnd = max(self.ssthresh, 2 * self.mss)

@@ -20,6 +20,9 @@ class Unlimited(CongestionControl):
     def timed_out(self, in_flight: int, now: int) -> None:
         """Nothing changes."""
 
+    def timed_out_again(self) -> None:
+        """Nothing changes."""
+
     def recovered(self, now: int) -> None:
         """Recovery sent what arrived; now everything may go again."""
         self.cwnd = NO_THRESHOLD
