@@ -202,6 +202,32 @@ def test_timeouts_double() -> None:
     assert talk.wait(310) == [(300.0, 1)], "the backoff ends with the first ACK; Karn: the round trip of a retransmission measures nothing"
 
 
+@pytest.mark.parametrize("name", ["cubic", "reno"])
+def test_a_timeout_in_recovery_leaves_ssthresh(name: str) -> None:
+    """RFC 5681 section 4.3, tcp_enter_loss(): one loss of a window of data, one reduction, though the retransmission is lost too."""
+    talk = Talk(tcp_congestion_control=name)
+    talk.send(10)
+    talk.ack(0, (1, 10), after=RTT)
+    ssthresh = talk.congestion.ssthresh
+    assert talk.recovery.state == 1 and ssthresh == (7 if name == "cubic" else 5) * MSS
+    assert [number for _, number in talk.wait(1500)] == [0, 0]
+    assert talk.counter("TCPTimeouts") == 2
+    assert talk.congestion.ssthresh == ssthresh and talk.congestion.cwnd == MSS
+    # Another window, another loss.
+    talk.ack(10, after=RTT)
+    talk.send(4)
+    talk.wait(5000)
+    assert talk.congestion.ssthresh < ssthresh
+
+
+def test_without_congestion_control_timeouts_change_nothing() -> None:
+    talk = Talk(sack=False, tcp_congestion_control="none")
+    talk.send(40)
+    cwnd = talk.congestion.cwnd
+    talk.wait(3000)
+    assert talk.counter("TCPTimeouts") >= 3 and talk.congestion.cwnd == cwnd
+
+
 def test_an_ack_in_the_same_batch_as_a_timeout() -> None:
     """The timer was set before the ACK came: it has to look again, not to retransmit."""
     for sack in (False, True):
@@ -288,7 +314,12 @@ def test_recovery_never_stands_still() -> None:
     talk.ack(0, (3, 4), after=RTT)
     assert talk.wait(30) == [(25.0, 0)]
     assert talk.congestion.cwnd == MSS
-    assert talk.ack(1, (3, 4), after=RTT)[0] == 1
+    # The retransmission is found lost too, by a timer, while nothing else has arrived.
+    board = talk.recovery.board
+    board.lose(board.flights[board.head])
+    assert talk.recovery.pipe(talk.connection) == 0
+    talk.recovery.reduce_in_proportion(talk.connection, 0, False)
+    assert talk.congestion.cwnd == MSS
 
 
 def test_a_peer_that_takes_back_its_sacks() -> None:
