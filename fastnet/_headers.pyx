@@ -491,11 +491,8 @@ cdef class SegmentWriter:
 
     cdef uint8_t *reserve(self) except NULL:
         """The next free slot's packet; the caller fills it and finishes with ``_finish``."""
-        if self.ring.count == 0:
-            self.waiting = 0
-        if self.ring.count == self.ring.slots or self.waiting > FLUSH_AT:
+        if self.ring.count == self.ring.slots:
             self.flush()
-            self.waiting = 0
             if self.ring.count == self.ring.slots:
                 raise RuntimeError("the transmit ring is full and flush() did not empty it")
         return packet_at(self.ring, self.ring.count)
@@ -564,9 +561,15 @@ cdef class SegmentWriter:
         :param segment_size: bytes of data that the device is to put into a segment, where it cuts large packets itself
         :raises ValueError: the bytes are not there, or do not fit a slot
         """
-        cdef uint8_t *packet = self.reserve()
+        cdef uint8_t *packet
         cdef uint32_t header = TCP_HEADER
         cdef uint64_t options = 0
+        if self.ring.count == 0:
+            self.waiting = 0
+        elif self.waiting > FLUSH_AT:
+            self.flush()
+            self.waiting = 0
+        packet = self.reserve()
         if timestamps:
             options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
@@ -577,7 +580,8 @@ cdef class SegmentWriter:
         if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
             raise ValueError(f"{size} bytes of data do not fit a packet")
         source.load(offset, packet + IPV4_HEADER + header, size)
-        self.ring.segment_size[self.ring.count] = segment_size if size > segment_size else 0
+        if self.offload:
+            self.ring.segment_size[self.ring.count] = segment_size if size > segment_size else 0
         self.waiting += size
         _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, <uint32_t>size)
         return 0
@@ -678,17 +682,17 @@ cdef inline void _finish(
     # The pseudo-header (RFC 9293 section 3.1), then the header.
     cdef uint64_t total = <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo + PROTOCOL_TCP + header + size
     urgent &= 0xffffU
+    if writer.offload:
+        writer.ring.is_checked[writer.ring.count] = size > 0
+        if not size:
+            writer.ring.segment_size[writer.ring.count] = 0
     if size and writer.offload:
         # The device adds the rest to the sum of the pseudo-header.
-        writer.ring.is_checked[writer.ring.count] = 1
         total = <uint16_t>~_complement(total)
     else:
-        writer.ring.is_checked[writer.ring.count] = 0
         total += <uint64_t>ports + seq + ack + fourth + options + urgent
         if size:
             total += swap16(checksum_fold(checksum_add(tcp + header, size, 0)))
-        else:
-            writer.ring.segment_size[writer.ring.count] = 0
         total = _complement(total)
     store32(tcp, ports)
     store32(tcp + 4, seq)
