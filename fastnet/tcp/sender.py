@@ -86,6 +86,9 @@ class Sender:
             # The FIN is acknowledged like a byte, but is none.
             self.buffer.discard(min(acked, self.buffer.length))
             self.backoff = 0
+            # The timer was set for what is acknowledged now, and may fire in this very round; ``transmit`` sets it anew.
+            self.deadline = 0
+            self.purpose = NOTHING
         self.recovery.acknowledged(tcb, seg, before, duplicate, now)
         if acked:
             self.retransmit_at = now + self.rtt.rto
