@@ -14,6 +14,7 @@ cdef int EVENTS
 cdef int EVENT_CLOSE, EVENT_ABORT
 cdef long long MASK, HALF, SECOND
 cdef tuple SENDING, UNSYNCHRONIZED
+cdef bint UNCOMPILED
 
 
 cdef class UserCalls(Tcb):
@@ -30,6 +31,7 @@ cdef class UserCalls(Tcb):
     cdef public long long state_deadline
     cdef public long long challenged_at
 
+    cpdef clear(self)
     cpdef fill(self, Context context, Request handshake, int state, long long now)
     @cython.locals(limit=cython.longlong)
     cpdef Receiver need_receiver(self, long long now)

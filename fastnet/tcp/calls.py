@@ -21,6 +21,7 @@ CLOSED = int(State.CLOSED)
 CLOSE_WAIT = int(State.CLOSE_WAIT)
 UNSYNCHRONIZED = (int(State.SYN_SENT), int(State.SYN_RECEIVED))
 """States before the handshake is over."""
+UNCOMPILED = __file__.endswith(".py")
 SENDING = (ESTABLISHED, CLOSE_WAIT, *UNSYNCHRONIZED)
 """States in which SEND queues."""
 
@@ -64,13 +65,20 @@ class UserCalls(Tcb):
 
     def fill(self, context: Context, handshake: Request, state: int, now: int) -> None:
         """What every new connection (made by ``__new__``) begins with, and its 4-tuple taken."""
+        if UNCOMPILED:
+            self.clear()
         self.id = -1
         self.timer = -1
-        self.notified = False
-        self.owner = None
         self.context = context
         self.handshake = handshake
         self.state = state
+        self.heard_at = now
+        context.attach(handshake.flow, self)
+
+    def clear(self) -> None:
+        """What a compiled object is made with: zeros, and None."""
+        self.notified = False
+        self.owner = None
         self.sender = None
         self.receiver = None
         self.patience = None
@@ -90,8 +98,6 @@ class UserCalls(Tcb):
         self.armed = 0
         self.state_deadline = 0
         self.challenged_at = 0
-        self.heard_at = now
-        context.attach(handshake.flow, self)
 
     # ---- Data ----
 

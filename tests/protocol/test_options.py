@@ -129,3 +129,19 @@ def test_without_sack_every_segment_out_of_order_is_acknowledged() -> None:
     answers = wire.put(*(peer.packet("A", 1 + 100 * n, data=bytes(100)) for n in (1, 2, 3)))
     assert [peer.relative(answer) for answer in answers] == [("A", 1, 1, b"")] * 3
     assert len({answer[TCP].window for answer in answers}) == 1
+
+
+def test_an_ack_that_comes_when_the_timer_is_due_counts_first() -> None:
+    """One round has both: nothing is probed or sent again, be it a tail loss probe or a timeout that was due."""
+    wire = Wire()
+    peer = Peer(wire)
+    connection = peer.open(wire.stack.listen(STACK, 80))
+    acked = 1
+    for late in (0.01, 0.05, 0.3, 3.0):
+        connection.send(b"0123456789")
+        assert len(wire.sent()) == 1
+        wire.now += round(late * SECOND)
+        acked += 10
+        assert peer.put("A", 1, acked) == []
+        assert wire.counter("TCPTimeouts") == wire.counter("TCPLossProbes") == wire.counter("TcpRetransSegs") == 0
+        assert connection.sender is not None and connection.sender.deadline == 0
