@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fastnet.devices import Impairment
 from fastnet.tcp.states import State
 from fastnet.twins import Twins
-from tests.pair import MILLISECOND, Pair, Program, near_the_wrap
+from tests.pair import MILLISECOND, Pair, Program, after, check, near_the_wrap
+from tests.peer import Peer, Wire
 
 PATIENT = {"tcp_syn_retries": 255, "tcp_synack_retries": 255, "tcp_retries2": 255, "tcp_orphan_retries": 255}
 """A link that loses a third of everything is to be borne, however long it takes."""
@@ -80,3 +81,59 @@ def transfer(
 )  # fmt: skip
 def test_what_arrives_is_what_was_sent(forth, back, seed, of_a, of_b, sizes, mtu, slots, reads, wrap, simultaneous) -> None:
     transfer(forth, back, seed, of_a, of_b, sizes, mtu=mtu, slots=slots, reads=reads, wrap=wrap, simultaneous=simultaneous)
+
+
+NUMBERS = st.one_of(st.integers(0, 12_000), st.integers(-3, 12).map(lambda n: 1 + 1000 * n), st.integers(-70_000, 70_000))
+STEPS = st.one_of(
+    st.tuples(st.just("send"), st.integers(1, 9000)),
+    st.tuples(st.just("wait"), st.sampled_from([0, 1, 5, 25, 100, 203, 700, 3000])),
+    st.tuples(st.just("ack"), NUMBERS, st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3), st.sampled_from([64240, 64240, 0, 1, 700, 3000])),
+    st.tuples(st.just("further"), st.integers(1, 5000), st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3), st.just(64240)),
+    st.tuples(st.just("data"), NUMBERS, st.integers(1, 2000)),
+    st.tuples(st.just("narrow"), st.sampled_from([68, 576, 900])),
+    st.tuples(st.just("shutdown")),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(STEPS, max_size=40), sack=st.booleans(), control=st.sampled_from(["cubic", "reno", "none"]), nodelay=st.booleans(),
+    iss=st.sampled_from([1000, 0xFFFFFFFF - 3000]),
+)  # fmt: skip
+def test_a_peer_that_says_anything(steps, sack, control, nodelay, iss) -> None:
+    """Any ACKs, SACK blocks, windows and data, in any order: the books stay right, and an honest ACK of everything still ends it."""
+    wire = Wire(tcp_congestion_control=control, tcp_rmem=(4096, 8192, 8192))
+    peer = Peer(wire, iss=iss)
+    connection = peer.open(wire.stack.listen("0.0.0.0", 80), [("MSS", 1000), *([("SAckOK", b"")] if sack else [])])
+    connection.nodelay = nodelay
+    for step in steps:
+        if connection.state == State.CLOSED:
+            break
+        if step[0] == "send":
+            if connection.state == State.ESTABLISHED:
+                connection.send(bytes(step[1]))
+        elif step[0] == "wait":
+            wire.wait(step[1] / 1000)
+        elif step[0] == "data":
+            wire.put(peer.packet("A", step[1], after(connection.snd_una, peer.irs), bytes(step[2])))
+            connection.receive(3000)
+        elif step[0] == "narrow":
+            connection.path_narrowed(step[1], wire.now)
+        elif step[0] == "shutdown":
+            connection.shutdown()
+        else:
+            ack = step[1] if step[0] == "ack" else after(connection.snd_una, peer.irs) + step[1]
+            edges = [(peer.irs + edge) & 0xFFFFFFFF for block in step[2] for edge in block]
+            options = [("NOP", None), ("NOP", None), ("SAck", tuple(edges))] if edges else []
+            wire.put(peer.packet("A", after(connection.rcv_nxt, iss), ack, window=step[3], options=options))
+        check(connection)
+        wire.poll()
+        check(connection)
+    for _ in range(300):
+        if connection.state in (State.CLOSED, State.FIN_WAIT_2) or connection.sender is None or not connection.sender.buffer.length:
+            break
+        wire.put(peer.packet("A", after(connection.rcv_nxt, iss), after(connection.snd_nxt, peer.irs), window=64240))
+        wire.wait(0.3)
+        check(connection)
+    else:
+        raise AssertionError("it never came to an end")
