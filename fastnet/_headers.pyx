@@ -38,7 +38,7 @@ cdef enum:
     # The largest window that a header can say (RFC 7323 section 2.3).
     MAX_WINDOW = 0x40000000
     # Bytes of data that wait in a transmit ring before it is flushed: they should still be in the cache when the device reads them.
-    FLUSH_AT = 0x40000
+    FLUSH_AT = 0x20000
 
 # TCP flags as they stand in the header's 14th byte.
 cdef enum:

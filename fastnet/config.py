@@ -75,6 +75,9 @@ class Settings:
     """What SO_RCVBUF may ask for at most, bytes."""
     wmem_max: int = 4194304
     """What SO_SNDBUF may ask for at most, bytes."""
+    tcp_notsent_lowat: int = 131072
+    """Bytes that a connection takes in beyond what it has sent. Linux sets no bound; with one, what a program writes is still in the
+    cache when it leaves."""
     ip_default_ttl: int = 64
     """Time to live of the packets that the stack sends."""
     icmp_echo_ignore_all: int = 0
@@ -149,6 +152,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_wmem": (1024, 1 << 30),
     "rmem_max": (2304, 1 << 30),
     "wmem_max": (4608, 1 << 30),
+    "tcp_notsent_lowat": (1, 1 << 30),
     "ip_default_ttl": (1, 255),
     "icmp_echo_ignore_all": (0, 1),
 }

@@ -102,7 +102,7 @@ def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Ma
             stack.flush(clock())
             now = clock()
             deadline = min(deadline, stack.context.timers.next_deadline())
-            if deadline > now:
+            if deadline > now and not stack.context.ready:
                 tun.wait(min(deadline - now, IDLE))
 
     return serve

@@ -136,6 +136,9 @@ class LoadServer:
             if endpoint.owner is not None:
                 endpoint.owner.ready(now)
         stack.flush(now)
+        if stack.context.ready:
+            # What was sent just now made room for more.
+            return now
         return min(deadline, stack.context.timers.next_deadline())
 
     def closed(self, session: Session) -> None:

@@ -102,7 +102,7 @@ class UserCalls(Tcb):
     # ---- Data ----
 
     def send(self, data: bytes | bytearray | memoryview) -> int:
-        """SEND: queue bytes; returns how many fitted under tcp_wmem (0: wait until writable).
+        """SEND: queue bytes; returns how many fitted under tcp_wmem and tcp_notsent_lowat (0: wait until writable).
 
         :raises BrokenPipeError: our side is closed
         :raises OSError: the connection failed; ``errno`` says how
@@ -114,7 +114,7 @@ class UserCalls(Tcb):
         sender = self.sender
         if sender is None:
             sender = self.need_sender()
-        room = sender.limit - sender.buffer.length
+        room = sender.room(self)
         if room <= 0:
             sender.full = True
             return 0
@@ -177,8 +177,8 @@ class UserCalls(Tcb):
         if self.orphan or self.state not in SENDING:
             return 0
         if self.sender is None:
-            return self.send_limit or self.context.settings.tcp_wmem[2]
-        return max(0, self.sender.limit - self.sender.buffer.length)
+            return min(self.send_limit or self.context.settings.tcp_wmem[2], self.context.settings.tcp_notsent_lowat)
+        return max(0, self.sender.room(self))
 
     def urgent_left(self) -> int:
         """Bytes that are still to be read, or to come, up to the end of the urgent data; 0 when there is none (MUST-33)."""
@@ -292,7 +292,7 @@ class UserCalls(Tcb):
             settings = self.context.settings
             kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
             congestion = kind(self.send_mss())
-            self.sender = Sender(self.send_limit or settings.tcp_wmem[2], congestion, self.snd_nxt)
+            self.sender = Sender(self.send_limit or settings.tcp_wmem[2], settings.tcp_notsent_lowat, congestion, self.snd_nxt)
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             if self.handshake.retries > 1:

@@ -12,7 +12,7 @@ from fastnet.tcp.timewait cimport TimeWait
 cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, INVALID_RATELIMIT, MIN_MTU, GUESSED_MTU
+cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, INVALID_RATELIMIT, MIN_MTU, GUESSED_MTU
 
 
 cdef class Connection(UserCalls):
@@ -45,6 +45,8 @@ cdef class Connection(UserCalls):
     cpdef path_narrowed(self, long long mtu, long long now)
     @cython.locals(receiver=Receiver, sender=Sender, deadline=cython.longlong)
     cpdef timer_fires(self, long long now)
+    @cython.locals(receiver=Receiver, sender=Sender, held=cython.longlong)
+    cpdef give_back(self, long long now)
     cpdef state_timeout(self, long long now)
     cpdef give_up(self)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1

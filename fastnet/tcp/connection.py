@@ -8,7 +8,7 @@ import errno
 from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment
 from fastnet.tcp.calls import UserCalls
 from fastnet.tcp.context import Context
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 from fastnet.tcp.states import Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
@@ -27,6 +27,8 @@ RCV_RST = int(Event.RCV_RST)
 EVENT_TIMEOUT = int(Event.TIMEOUT)
 AFTER_HANDSHAKE = next_state(State.SYN_RECEIVED, Event.RCV_ACK_OF_SYN)
 
+IDLE = SECOND
+"""Silence after which a connection keeps no memory for a burst."""
 INVALID_RATELIMIT = 500 * MILLISECOND
 """At most one challenge ACK in this time for each connection (tcp_invalid_ratelimit). A limit of the whole stack's, which RFC 5961
 section 7 has, lets one connection's attacker learn of another's (CVE-2016-5696)."""
@@ -363,11 +365,6 @@ class Connection(UserCalls):
         if sender is not None and not sender.timeout(self, now):
             self.give_up()
             return
-        # Timers fire when little happens: time to give back what a burst needed.
-        if receiver is not None:
-            receiver.buffer.release()
-        if sender is not None:
-            sender.buffer.release()
         if self.patience is not None:
             self.keep_alive(now)
             if self.state == CLOSED:
@@ -385,6 +382,26 @@ class Connection(UserCalls):
         if self.snd_nxt == self.snd_una:
             # While something is on its way, the retransmission timer looks after the peer (tcp_keepalive_timer()).
             self.watch()
+            self.give_back(now)
+
+    def give_back(self, now: int) -> None:
+        """Give back what a burst needed, a second after it."""
+        receiver = self.receiver
+        sender = self.sender
+        held = 0
+        if receiver is not None and receiver.buffer.length == 0:
+            held += receiver.buffer.allocated
+        if sender is not None:
+            held += sender.buffer.allocated
+        if held == 0:
+            return
+        if now - self.heard_at < IDLE:
+            self.wake_at(now + IDLE)
+            return
+        if receiver is not None:
+            receiver.buffer.release()
+        if sender is not None:
+            sender.buffer.release()
 
     def state_timeout(self, now: int) -> None:
         """The peer's FIN did not come in time."""

@@ -20,6 +20,7 @@ cdef class Sender:
     cdef public RttEstimator rtt
     cdef public Recovery recovery
     cdef public long long limit
+    cdef public long long lowat
     cdef public long long urgent
     cdef public long long waiting_since
     cdef public long long retransmit_at
@@ -38,6 +39,10 @@ cdef class Sender:
     cpdef adopt(self, Sender earlier)
     @cython.locals(acked=cython.uint)
     cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
+    @cython.locals(unsent=cython.longlong)
+    cpdef Py_ssize_t room(self, Tcb tcb) except? -1
+    @cython.locals(unsent=cython.longlong)
+    cpdef tell_of_room(self, Tcb tcb)
     @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong, sent=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(

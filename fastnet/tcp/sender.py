@@ -27,6 +27,7 @@ class Sender:
     """Bytes from SND.UNA on, and the retransmission timer (RFC 6298).
 
     :param limit: bytes that it may hold (tcp_wmem)
+    :param lowat: bytes that it may hold and has not sent (tcp_notsent_lowat)
     :ivar buffer: the head is the byte at SND.UNA
     :ivar full: True when the program was told to wait; an ACK that makes room lets it go on
     :ivar fin_queued: a FIN follows the last byte; ``fin_sent``: it went out
@@ -41,13 +42,14 @@ class Sender:
     """
 
     __slots__ = (
-        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "purpose", "recovery",
+        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "lowat", "purpose", "recovery",
         "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
     )  # fmt: skip
 
-    def __init__(self, limit: int, congestion: CongestionControl, snd_nxt: int) -> None:
+    def __init__(self, limit: int, lowat: int, congestion: CongestionControl, snd_nxt: int) -> None:
         self.buffer = ByteRing()
         self.limit = limit
+        self.lowat = lowat
         self.full = False
         self.fin_queued = False
         self.fin_sent = False
@@ -92,10 +94,21 @@ class Sender:
         self.recovery.acknowledged(tcb, seg, before, duplicate, now)
         if acked:
             self.retransmit_at = now + self.rtt.rto
-            if self.full and self.buffer.length <= self.limit // 2:
-                self.full = False
-                tcb.context.notify(tcb)
         tcb.send_soon()
+
+    # ---- room ----
+
+    def room(self, tcb: Tcb) -> int:
+        """Bytes that may still be queued: under tcp_wmem as a whole, and under tcp_notsent_lowat of those that have not been sent."""
+        unsent = self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK)
+        return min(self.limit - self.buffer.length, self.lowat - unsent)
+
+    def tell_of_room(self, tcb: Tcb) -> None:
+        """Let a program go on that was told to wait, once half of either bound is free."""
+        unsent = self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK)
+        if self.buffer.length <= self.limit // 2 and unsent <= self.lowat // 2:
+            self.full = False
+            tcb.context.notify(tcb)
 
     # ---- sending ----
 
@@ -126,6 +139,8 @@ class Sender:
             # Slow start may go on while more than half of the window is in use (RFC 7661, tcp_is_cwnd_limited()).
             recovery.limited = 2 * recovery.pipe(tcb) >= recovery.congestion.cwnd
         self.set_timer(tcb, now)
+        if self.full:
+            self.tell_of_room(tcb)
 
     def send_lost(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """Send again what was lost, as far as CWND lets; how many bytes."""

@@ -65,7 +65,7 @@ def test_a_handshake_with_retransmissions_measures_nothing() -> None:
 
 def test_slow_start_then_congestion_avoidance() -> None:
     """RFC 9293 MUST-19, RFC 5681: ten segments, doubled each round trip; after a timeout one, doubled to half; then one more a round."""
-    wire = Wire(tcp_congestion_control="reno", tcp_frto=0)
+    wire = Wire(tcp_congestion_control="reno", tcp_frto=0, tcp_notsent_lowat=1 << 30)
     peer, connection = connected(wire)
     connection.send(b"x" * 2_000_000)
     sent = wire.sent()

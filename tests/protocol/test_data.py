@@ -576,3 +576,36 @@ def test_send_buffer_is_bounded() -> None:
     peer.put("A", 1, 1 + acked, window=3000)
     assert connection in wire.stack.take_ready()
     assert connection.writable() > 0
+
+
+def test_what_was_not_sent_is_bounded() -> None:
+    """tcp_notsent_lowat, also where nothing is acknowledged: the program hears when what it wrote has left."""
+    wire = Wire(tcp_notsent_lowat=20_000)
+    peer, connection = connected(wire, [("MSS", 1460)])
+    connection.owner = object()
+    connection.need_sender().recovery.congestion.cwnd = 10 * 1460
+    assert connection.writable() == 20_000
+    assert connection.send(bytes(100_000)) == 20_000 and connection.writable() == 0
+    assert sum(len(peer.relative(p)[3]) for p in wire.sent()) == 14_600
+    assert connection.writable() == 14_600
+    assert connection in wire.stack.take_ready()
+    assert connection.send(bytes(100_000)) == 14_600
+    assert wire.sent() == [] and wire.stack.take_ready() == []
+    peer.put("A", 1, 1 + 14_600)
+    assert connection in wire.stack.take_ready()
+
+
+def test_a_burst_leaves_no_memory_behind() -> None:
+    """A second after it, both queues have given their memory back."""
+    wire = Wire()
+    peer, connection = connected(wire, [("MSS", 1460)])
+    connection.need_sender().recovery.congestion.cwnd = 1 << 20
+    connection.nodelay = True
+    connection.send(bytes(60_000))
+    for i in range(20):
+        peer.put("A", 1 + 1000 * i, 1, bytes(1000))
+    assert len(connection.receive(1 << 20)) == 20_000
+    assert connection.sender.buffer.allocated >= 60_000 and connection.receiver.buffer.allocated >= 20_000
+    peer.put("A", 20_001, 60_001)
+    wire.wait(3)
+    assert connection.sender.buffer.allocated == 0 and connection.receiver.buffer.allocated == 0

@@ -106,7 +106,7 @@ def shares(controls: list[str], seconds: float = 60.0, seed: int = 0) -> list[in
     start = twins.clock()
     while twins.clock() < start + round(seconds * SECOND):
         for client in clients:
-            if client.state == State.ESTABLISHED and client.writable() > (3 << 20):
+            if client.state == State.ESTABLISHED and client.writable():
                 client.send(chunk)
         while (server := listener.accept()) is not None:
             servers.append(server)
