@@ -50,6 +50,8 @@ cdef class FourTuple:
     ) noexcept nogil
     cpdef FourTuple copy(self)
     cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept
+    cpdef uint64_t mac(self, uint64_t key0, uint64_t key1, uint32_t number) noexcept
+    cpdef uint64_t remote_network(self, int bits) noexcept
 
 
 cdef inline bint same_flow(FourTuple a, FourTuple b) noexcept:

@@ -77,6 +77,9 @@ cdef class SegmentWriter:
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         int mss, int wscale, bint sack_permitted, bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
     ) except -1
+    cpdef int verbatim(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window, bytes options
+    ) except -1
     cpdef int data(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,

@@ -110,6 +110,7 @@ class SegmentWriter:
         ts_val: int,
         ts_ecr: int,
     ) -> int: ...
+    def verbatim(self, flow: FourTuple, seq: int, ack: int, flags: int, window: int, options: bytes) -> int: ...
     def data(
         self,
         flow: FourTuple,

@@ -551,6 +551,26 @@ cdef class SegmentWriter:
         _finish(self, packet, flow, seq, ack, flags, window, 0, <uint32_t>(option - packet) - IPV4_HEADER, options, 0)
         return 0
 
+    cpdef int verbatim(
+        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window, bytes options
+    ) except -1:
+        """A segment without data whose options are given byte by byte, and filled up with zeros to a whole word.
+
+        :raises ValueError: more than 40 bytes of options
+        """
+        cdef uint32_t i, size = <uint32_t>(len(options) + 3) & ~3U
+        cdef uint8_t *packet
+        cdef uint64_t total = 0
+        if len(options) > 40:
+            raise ValueError(f"{len(options)} bytes of options; a header has room for 40")
+        packet = self.reserve()
+        options = options + bytes(size - len(options))
+        memcpy(packet + IPV4_HEADER + TCP_HEADER, <const char *>options, size)
+        for i in range(0, size, 4):
+            total += load32(<const uint8_t *><const char *>options + i)
+        _finish(self, packet, flow, seq, ack, flags, window, 0, TCP_HEADER + size, total, 0)
+        return 0
+
     cpdef int data(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,

@@ -19,9 +19,9 @@ class Settings:
     somaxconn: int = 4096
     """Upper bound of a listener's backlog."""
     tcp_max_syn_backlog: int = 4096
-    """Requests a listener may hold. Without cookies, its last quarter stays empty, as in Linux's tcp_conn_request()."""
-    tcp_syncookies: int = 0
-    """0 only: cookies are not there yet, so the default is not Linux's 1."""
+    """Requests a listener may hold where tcp_syncookies is 0; the last quarter stays empty, as in Linux's tcp_conn_request()."""
+    tcp_syncookies: int = 1
+    """SYN cookies (RFC 4987): 0 never, 1 when the syn queue is full, 2 always."""
     tcp_synack_retries: int = 5
     """Retransmissions of a SYN-ACK before the request is dropped: after 1, 3, 7, 15, 31 s; dropped at 63 s."""
     tcp_abort_on_overflow: int = 0
@@ -126,7 +126,7 @@ class Settings:
 BOUNDS: dict[str, tuple[int, int]] = {
     "somaxconn": (0, 1 << 24),
     "tcp_max_syn_backlog": (1, 1 << 24),
-    "tcp_syncookies": (0, 0),
+    "tcp_syncookies": (0, 2),
     "tcp_synack_retries": (0, 255),
     "tcp_abort_on_overflow": (0, 1),
     "fastnet_young_request_rule": (0, 1),

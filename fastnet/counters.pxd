@@ -34,6 +34,10 @@ cdef class Counters:
     cdef public long long ListenOverflows
     cdef public long long ListenDrops
     cdef public long long TCPReqQFullDrop
+    cdef public long long TCPReqQFullDoCookies
+    cdef public long long SyncookiesSent
+    cdef public long long SyncookiesRecv
+    cdef public long long SyncookiesFailed
     cdef public long long EmbryonicRsts
     cdef public long long TCPSynRetrans
     cdef public long long TCPTimeouts

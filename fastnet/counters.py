@@ -76,7 +76,15 @@ class Counters:
     ListenDrops: int
     """SYNs and final ACKs that were dropped, whatever was full."""
     TCPReqQFullDrop: int
-    """SYNs that found the syn queue full."""
+    """SYNs that found the syn queue full, and were dropped."""
+    TCPReqQFullDoCookies: int
+    """SYNs that found the syn queue full, or tcp_syncookies at 2: answered with a cookie, if the accept queue has room."""
+    SyncookiesSent: int
+    """SYNs answered with a cookie."""
+    SyncookiesRecv: int
+    """Final ACKs whose cookie was good."""
+    SyncookiesFailed: int
+    """Final ACKs whose cookie was not ours, too old, or had come before."""
     EmbryonicRsts: int
     """Requests reset."""
     TCPSynRetrans: int

@@ -17,6 +17,7 @@ from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.congestion import algorithm
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.cookies import CookieJar
 from fastnet.tcp.errors import error_arrives
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.opening import ActiveConnection
@@ -76,6 +77,7 @@ class Stack:
             self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu
         )
         self.context.largest = LARGEST - HEADERS if offload else 0
+        self.context.cookies = CookieJar(random)
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(random(16), random)
 

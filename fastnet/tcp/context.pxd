@@ -33,6 +33,7 @@ cdef class Context:
     cdef public TimerWheel timers
     cdef public SegmentWriter writer
     cdef public IsnGenerator isn
+    cdef public object cookies
     cdef public Demux demux
     cdef public list endpoints
     cdef public list outbox

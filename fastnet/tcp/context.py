@@ -51,6 +51,7 @@ class Endpoint(Timed):
 class Context:
     """The shared part of one stack's TCP.
 
+    :ivar cookies: the ``CookieJar`` of the stack's listeners
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar ready: endpoints whose owner has something to see
@@ -61,7 +62,7 @@ class Context:
     """
 
     __slots__ = (
-        "attached", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "mss", "outbox", "ready", "settings",
+        "attached", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "mss", "outbox", "ready", "settings",
         "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Context:
         self.timers = timers
         self.writer = writer
         self.isn = IsnGenerator(secret)
+        self.cookies: Any = None
         self.demux = Demux()
         self.endpoints: list[Endpoint | None] = []
         self.outbox: list[Endpoint] = []

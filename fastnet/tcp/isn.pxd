@@ -12,4 +12,5 @@ cdef class IsnGenerator:
     cdef uint64_t key0
     cdef uint64_t key1
 
+    cpdef uint64_t base(self, FourTuple flow) except? 0
     cpdef uint64_t draw(self, FourTuple flow, long long now) except? 0

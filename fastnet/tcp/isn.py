@@ -22,6 +22,10 @@ class IsnGenerator:
         self.key0 = int.from_bytes(secret[:8], "little")
         self.key1 = int.from_bytes(secret[8:], "little")
 
+    def base(self, flow: FourTuple) -> int:
+        """F of 64 bits: what ``draw`` adds the clock to."""
+        return flow.prf(self.key0, self.key1)
+
     def draw(self, flow: FourTuple, now: int) -> int:
         """64 bits for a connection: the ISN in the lower 32, the offset of its timestamp clock in the upper 32.
 

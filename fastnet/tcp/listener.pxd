@@ -3,10 +3,11 @@ cimport cython
 from fastnet._headers cimport Segment
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint
+from fastnet.tcp.cookies cimport CookieJar
 from fastnet.tcp.request cimport Request
 
 cdef int ACK, FIN, RST, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
-cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_TIMEOUT
+cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_TIMEOUT, VALID
 
 
 cdef class Listener(Endpoint):
@@ -21,6 +22,9 @@ cdef class Listener(Endpoint):
     cdef public long long backlog
     cdef public long long syn_queue_limit
     cdef public int synack_retries
+    cdef public int syncookies
+    cdef public long long cookie_at
+    cdef public CookieJar cookies
     cdef public unsigned int rcv_wnd
     cdef public int rcv_shift
     cdef public unsigned char ttl
@@ -30,12 +34,16 @@ cdef class Listener(Endpoint):
     cpdef set_backlog(self, long long backlog)
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
     cpdef segment_arrives(self, Segment seg, long long now)
-    @cython.locals(context=Context, queued=cython.longlong, request=Request)
+    @cython.locals(context=Context, queued=cython.longlong, cookie=cython.bint, request=Request)
     cpdef syn_arrives(self, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, seq=cython.uint, rcv_nxt=cython.uint, paws=cython.bint)
     cpdef request_segment(self, Request request, Segment seg, long long now)
-    @cython.locals(context=Context, connection=Connection)
+    @cython.locals(context=Context)
     cpdef final_ack_arrives(self, Request request, Segment seg, long long now)
+    @cython.locals(context=Context, request=Request)
+    cpdef cookie_arrives(self, Segment seg, long long now)
+    @cython.locals(context=Context, connection=Connection)
+    cpdef complete(self, Request request, Segment seg, long long now)
     cpdef accept(self)
     @cython.locals(
         context=Context, queued=cython.longlong, retries=cython.int, young=cython.longlong, wait=cython.longlong

@@ -1,6 +1,7 @@
 """The handshake: a listener with its syn queue and its accept queue, as Linux keeps them.
 
     SYN ---> Request in ``syn_queue`` ---> SYN-ACK (again after 1, 2, 4, ... s) ---> final ACK ---> Connection in ``accept_queue``
+    SYN, the queue full ---> SYN-ACK whose sequence number is a cookie, and no Request -----^
 
 Every rule below names the function of Linux's source that has the same one (net/ipv4, version 6.x).
 """
@@ -21,6 +22,7 @@ from fastnet._headers import (
 )  # fmt: skip
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.cookies import VALID, CookieJar
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request, window_shift
 
@@ -36,11 +38,12 @@ class Listener(Endpoint):
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
     :ivar ttl, tos: of SYN-ACKs, and of the connections to begin with; 0: as the stack's
     :ivar young: requests in the syn queue whose SYN-ACK was never sent again
+    :ivar cookie_at: when a SYN was last answered with a cookie, ns; -1 before the first
     """
 
     __slots__ = (
-        "accept_queue", "address", "allowed", "backlog", "closed", "context", "port", "rcv_shift", "rcv_wnd", "syn_queue",
-        "syn_queue_limit", "synack_retries", "tos", "ttl", "young",
+        "accept_queue", "address", "allowed", "backlog", "closed", "context", "cookie_at", "cookies", "port", "rcv_shift", "rcv_wnd",
+        "syn_queue", "syn_queue_limit", "synack_retries", "syncookies", "tos", "ttl", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -50,6 +53,9 @@ class Listener(Endpoint):
         self.notified = False
         self.owner = None
         self.context = context
+        self.cookies: CookieJar = context.cookies
+        self.cookie_at = -1
+        self.syncookies = settings.tcp_syncookies
         self.address = address
         self.port = port
         self.closed = False
@@ -96,7 +102,11 @@ class Listener(Endpoint):
         if flags & (SYN | ACK | RST | FIN) == SYN:
             self.syn_arrives(seg, now)
         elif flags & ACK and not flags & RST:
-            context.send_reset(seg)
+            # A cookie, if some were sent lately (tcp_synq_no_recent_overflow()).
+            if self.cookie_at < 0 or now - self.cookie_at > VALID or flags & SYN:
+                context.send_reset(seg)
+            else:
+                self.cookie_arrives(seg, now)
         elif not flags & RST:  # A RST has nothing to reset here.
             context.counters.TcpInNoFlags += 1
 
@@ -104,17 +114,25 @@ class Listener(Endpoint):
         """A SYN for a 4-tuple that is not known: queue a request, or say which bound refuses it (tcp_conn_request())."""
         context = self.context
         queued = len(self.syn_queue)
-        if queued > self.backlog:
-            context.counters.TCPReqQFullDrop += 1
-            context.counters.ListenDrops += 1
-            return
+        cookie = self.syncookies == 2 or queued > self.backlog
+        if cookie:
+            # tcp_syn_flood_action()
+            if not self.syncookies:
+                context.counters.TCPReqQFullDrop += 1
+                context.counters.ListenDrops += 1
+                return
+            context.counters.TCPReqQFullDoCookies += 1
         if len(self.accept_queue) > self.backlog and (
             self.young > 1 or not context.settings.fastnet_young_request_rule
         ):
             context.counters.ListenOverflows += 1
             context.counters.ListenDrops += 1
             return
-        if queued > self.syn_queue_limit:
+        if cookie:
+            self.cookie_at = now
+            self.cookies.answer(context, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
+            return
+        if queued > self.syn_queue_limit and not self.syncookies:
             context.counters.ListenDrops += 1
             return
         request = Request.__new__(Request)
@@ -183,6 +201,29 @@ class Listener(Endpoint):
                 request.acked = True
             return
         self.forget(request)
+        self.complete(request, seg, now)
+
+    def cookie_arrives(self, seg: Segment, now: int) -> None:
+        """An ACK of what may be a cookie: a connection, if it is one and the accept queue has room (cookie_v4_check())."""
+        context = self.context
+        request = self.cookies.redeem(context, self, seg, self.allowed, self.rcv_wnd, self.rcv_shift, now)
+        if request is None:
+            context.counters.SyncookiesFailed += 1
+            context.send_reset(seg)
+            return
+        context.counters.SyncookiesRecv += 1
+        if len(self.accept_queue) > self.backlog:
+            context.counters.ListenOverflows += 1
+            context.counters.ListenDrops += 1
+            if context.settings.tcp_abort_on_overflow:
+                context.send_reset(seg)
+            return
+        self.cookies.spend()
+        self.complete(request, seg, now)
+
+    def complete(self, request: Request, seg: Segment, now: int) -> None:
+        """A connection for whoever accepts it."""
+        context = self.context
         connection = Connection.__new__(Connection)
         connection.establish(context, request, seg, now)
         connection.ttl = self.ttl
@@ -213,23 +254,24 @@ class Listener(Endpoint):
                 retries -= 1
                 young *= 2
         context.counters.TCPTimeouts += 1
-        if request.retries >= retries:
+        if request.timeouts >= retries:
             self.forget(request)
             context.counters.TcpAttemptFails += 1
             return
-        if request.retries == 0:
+        if request.timeouts == 0:
             self.young -= 1
+        request.timeouts += 1
         request.retries += 1
         self.send_synack(request, now)
         context.counters.TCPSynRetrans += 1
         context.counters.TcpRetransSegs += 1
-        wait = min(SECOND << min(request.retries, 7), MAX_TIMEOUT)
+        wait = min(SECOND << min(request.timeouts, 7), MAX_TIMEOUT)
         request.timer = context.timers.add(request, now + wait)
 
     def forget(self, request: Request) -> None:
         """Take a request out of the syn queue."""
         del self.syn_queue[request.flow]
-        if request.retries == 0:
+        if request.timeouts == 0:
             self.young -= 1
         if request.timer >= 0:
             self.context.timers.remove(request.timer)

@@ -65,6 +65,8 @@ class ActiveConnection(Connection):
         offer.acked = False
         offer.born = now
         offer.rtt = 0
+        offer.source = None
+        offer.choice = None
         self.fill(context, offer, AFTER_ACTIVE_OPEN, now)
         self.snd_una = offer.iss
         self.snd_nxt = offer.iss + 1 & MASK

@@ -25,6 +25,9 @@ cdef class Request(Timed):
     cdef public bint timestamps
     cdef public bint acked
     cdef public short retries
+    cdef public short timeouts
+    cdef public object source
+    cdef public object choice
     cdef public long long born
     cdef public long long rtt
 

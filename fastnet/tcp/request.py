@@ -31,14 +31,17 @@ class Request(Timed):
     :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were
     :ivar ts_recent: the peer's latest timestamp; ``ts_offset``: added to our millisecond clock (RFC 7323 section 7.1)
     :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
-    :ivar retries: SYN-ACKs sent again because none was answered; a request without is young
-    :ivar acked: True after a final ACK that found the accept queue full
+    :ivar retries: SYN-ACKs sent again because none was answered
+    :ivar timeouts: times that its timer fired; a request without is young
+    :ivar acked: True after a final ACK that found the accept queue full, or brought no data where tcp_defer_accept waits for some
+    :ivar source: who is charged for it where a listener has limits for each source, else None
+    :ivar choice: what a policy chose for the SYN-ACK, None for the usual
     :ivar born: when the SYN came (or was sent first), ns; ``rtt``: from there to the answer, 0 when that is not known
     """
 
     __slots__ = (
-        "acked", "born", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt", "sack", "snd_shift",
-        "timestamps", "ts_offset", "ts_recent", "wscale",
+        "acked", "born", "choice", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt", "sack", "snd_shift",
+        "source", "timeouts", "timestamps", "ts_offset", "ts_recent", "wscale",
     )  # fmt: skip
 
     rtt: int
@@ -77,11 +80,17 @@ class Request(Timed):
         self.ts_offset = drawn >> 32
         self.rcv_wnd = rcv_wnd
         self.retries = 0
+        self.timeouts = 0
+        self.source = None
+        self.choice = None
         self.acked = False
         self.born = now
 
     def send_synack(self, context: Context, now: int) -> None:
         """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK> with the options agreed; the window of a SYN is never scaled (RFC 7323)."""
+        if self.choice is not None:
+            self.choice.send_synack(self, context, now)
+            return
         context.writer.synack(
             self.flow, self.iss, self.irs + 1 & MASK, SYN | ACK, self.rcv_wnd, context.mss, self.rcv_shift if self.wscale else -1,
             self.sack, self.timestamps, now // MILLISECOND + self.ts_offset & MASK, self.ts_recent,

@@ -296,7 +296,7 @@ def test_young_request_rule() -> None:
 
 def test_syn_queue_is_bounded_by_the_backlog() -> None:
     """inet_csk_reqsk_queue_is_full(): more than the backlog."""
-    wire = Wire()
+    wire = Wire(tcp_syncookies=0)
     listener = wire.stack.listen("0.0.0.0", 80, 3)
     for i in range(4):
         Peer(wire, sport=1000 + i).syn()
@@ -307,7 +307,7 @@ def test_syn_queue_is_bounded_by_the_backlog() -> None:
 
 def test_syn_queue_keeps_its_last_quarter_free() -> None:
     """tcp_conn_request() without cookies: refused once fewer than a quarter of tcp_max_syn_backlog is left."""
-    wire = Wire(tcp_max_syn_backlog=8)
+    wire = Wire(tcp_max_syn_backlog=8, tcp_syncookies=0)
     listener = wire.stack.listen("0.0.0.0", 80, 100)
     for i in range(7):
         Peer(wire, sport=1000 + i).syn()
