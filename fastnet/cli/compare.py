@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -96,18 +97,8 @@ def compare(
 
 def show(result: comparison.Comparison) -> None:
     """The table on the terminal."""
-    table = Table(
-        title=f"TCP handshakes, {result.in_flight} in flight, medians of {result.rounds} rounds of {result.duration:g} s",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-    )
-    table.add_column("server", no_wrap=True)
-    for column in ("handshakes/s", "ratio", "CPU us", "ratio", "failed", "resent", "p50 us", "p99 us"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, row in result.rows.items():
-        table.add_row(
+    rows = [
+        (
             NAMES[name],
             f"{row.median('rate'):,.0f}",
             ratio(result.ratio(name, "rate")),
@@ -118,9 +109,10 @@ def show(result: comparison.Comparison) -> None:
             f"{row.median('p50') * 1e6:.0f}",
             f"{row.median('p99') * 1e6:.0f}",
         )
-    # In a file or a pipe, as wide as it wants to be.
-    console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
+        for name, row in result.rows.items()
+    ]
+    title = f"TCP handshakes, {result.in_flight} in flight, medians of {result.rounds} rounds of {result.duration:g} s"
+    print_table(title, ("handshakes/s", "ratio", "CPU us", "ratio", "failed", "resent", "p50 us", "p99 us"), rows)
 
 
 def show_bulk(result: bulk_comparison.Bulk, as_json: bool) -> None:
@@ -128,22 +120,26 @@ def show_bulk(result: bulk_comparison.Bulk, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result.as_dict()))
         return
-    table = Table(
-        title=f"One connection, medians of {result.rounds} rounds of {result.duration:g} s",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-    )
-    table.add_column("server", no_wrap=True)
-    for column in ("to it, Gbit/s", "ratio", "from it, Gbit/s", "ratio"):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = []
     for name, title in bulk_comparison.ROWS.items():
-        cells = []
+        cells = [title]
         for direction in bulk_comparison.DIRECTIONS:
             rate = result.median(name, direction)
-            cells += [f"{rate * 8 / 1e9:.1f}", f"{rate / result.median('kernel', direction):.2f}"]
-        table.add_row(title, *cells)
+            cells += [f"{rate * 8 / 1e9:.1f}", ratio(rate / result.median("kernel", direction))]
+        rows.append(tuple(cells))
+    title = f"One connection, medians of {result.rounds} rounds of {result.duration:g} s"
+    print_table(title, ("to it, Gbit/s", "ratio", "from it, Gbit/s", "ratio"), rows)
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A row for each server, with its name first."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("server", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # In a file or a pipe, as wide as it wants to be.
     console = Console()
     (console if console.is_terminal else Console(width=100)).print(table)
 

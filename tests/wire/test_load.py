@@ -17,7 +17,7 @@ import dpkt
 import pytest
 
 from fastnet._ring import PacketRing
-from fastnet.load import compare, servers
+from fastnet.load import bulk, compare, servers
 from fastnet.load._client import HandshakeClient
 from fastnet.load._responder import respond
 from fastnet.load.memory import MemoryClient
@@ -281,6 +281,7 @@ def test_serve_ends_cleanly_on_sigint() -> None:
         (("serve", "http", "--", "no-such-program"), 3, "no-such-program: No such file"),
         (("compare", "--rounds", "0"), 2, "range 1<=x<=100"),
         (("compare", "--row", "windows"), 2, "windows"),
+        (("compare", "--bulk", "--memory"), 2, "--bulk goes with"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arguments: tuple[str, ...], code: int, says: str) -> None:
@@ -295,6 +296,18 @@ def test_compare_command() -> None:
     assert set(json.loads(done.stdout)["rows"]) == {"fastnet", "kernel"}
     table = fastnet("compare", "--rounds", "1", "--duration", "0.1", "--row", "floor").stdout
     assert "stateless floor" in table and "handshakes/s" in table
+
+
+def test_compare_bulk() -> None:
+    """Both directions of every row carry data, and the table is the JSON's."""
+    done = fastnet("compare", "--bulk", "--rounds", "1", "--duration", "0.2", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result["rows"]) == set(bulk.ROWS)
+    for row in result["rows"].values():
+        assert all(row[direction]["rate"] > 1e6 and len(row[direction]["samples"]) == 1 for direction in bulk.DIRECTIONS)
+    table = fastnet("compare", "--bulk", "--rounds", "1", "--duration", "0.1").stdout
+    assert all(title in table for title in bulk.ROWS.values())
 
 
 def test_compare_in_memory() -> None:
