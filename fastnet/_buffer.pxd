@@ -1,12 +1,12 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int32_t, uint8_t
 
 
 cdef class ByteRing:
     cdef uint8_t *data
-    cdef Py_ssize_t size
-    cdef Py_ssize_t start
-    cdef readonly Py_ssize_t length
-    cdef Py_ssize_t reach
+    cdef int32_t size
+    cdef int32_t start
+    cdef readonly int32_t length
+    cdef int32_t reach
 
     cdef int _grow(self, Py_ssize_t wanted) except -1
     cdef void store(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) noexcept nogil

@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -53,7 +53,7 @@ cdef class ByteRing:
         self.load(0, data, self.reach)
         free(self.data)
         self.data = data
-        self.size = size
+        self.size = <int32_t>size
         self.start = 0
         return 0
 
@@ -79,7 +79,7 @@ cdef class ByteRing:
         if self.length + n > self.size:
             self._grow(self.length + n)
         self.store(self.length, source, n)
-        self.length += n
+        self.length += <int32_t>n
         self.reach = max(self.reach, self.length)
         return 0
 
@@ -88,7 +88,7 @@ cdef class ByteRing:
         if offset + n > self.size:
             self._grow(offset + n)
         self.store(offset, source, n)
-        self.reach = max(self.reach, offset + n)
+        self.reach = max(self.reach, <int32_t>(offset + n))
         return 0
 
     cpdef int commit(self, Py_ssize_t n) except -1:
@@ -98,7 +98,7 @@ cdef class ByteRing:
         """
         if n < 0 or n > self.reach - self.length:
             raise IndexError(f"{n} bytes of {self.reach - self.length} placed")
-        self.length += n
+        self.length += <int32_t>n
         return 0
 
     cpdef int append(self, const uint8_t[::1] source) except -1:
@@ -141,10 +141,10 @@ cdef class ByteRing:
         """
         if n < 0 or n > self.length:
             raise IndexError(f"{n} bytes of a queue of {self.length}")
-        self.length -= n
-        self.reach -= n
+        self.length -= <int32_t>n
+        self.reach -= <int32_t>n
         if self.reach:
-            self.start = (self.start + n) & (self.size - 1)
+            self.start = <int32_t>((self.start + n) & (self.size - 1))
         else:
             self.start = 0
             if self.size <= SMALL:

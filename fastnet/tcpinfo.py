@@ -120,7 +120,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
             "snd_ssthresh": ssthresh if (ssthresh := recovery.congestion.ssthresh) == NO_THRESHOLD else segments(ssthresh),
             "snd_cwnd": segments(recovery.congestion.cwnd),
             "notsent_bytes": max(0, sender.buffer.length - in_flight),
-            "min_rtt": (recovery.ack.min_rtt or handshake.rtt) // MICROSECOND,
+            "min_rtt": (recovery.board.rack.min_rtt or handshake.rtt) // MICROSECOND,
         }
     # What was sent again outlives the sender, which goes with the connection's end.
     known["total_retrans"] = handshake.retries + (sender.resent if sender is not None else 0)

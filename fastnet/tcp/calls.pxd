@@ -22,7 +22,7 @@ cdef class UserCalls(Tcb):
     cdef public int state
     cdef public int error
     cdef public int soft_error
-    cdef public bint orphan
+    cdef public unsigned char orphan
     cdef public Patience patience
     cdef public object congestion
     cdef public long long send_limit

@@ -5,6 +5,7 @@ from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment, SegmentWriter
 from fastnet._timer cimport TimerWheel
 from fastnet.counters cimport Counters
+from fastnet.tcp.congestion.base cimport Acknowledgment
 from fastnet.tcp.isn cimport IsnGenerator
 
 cdef int ACK, RST
@@ -19,7 +20,7 @@ cdef class Timed:
 
 cdef class Endpoint(Timed):
     cdef public int id
-    cdef public bint notified
+    cdef public unsigned char notified
     cdef public object owner
 
     cpdef segment_arrives(self, Segment seg, long long now)
@@ -38,6 +39,7 @@ cdef class Context:
     cdef public list endpoints
     cdef public list outbox
     cdef public list ready
+    cdef public Acknowledgment ack
     cdef public int mss
     cdef public int largest
     cdef public long long last_seq

@@ -8,6 +8,7 @@ from fastnet._headers import ACK, RST, Segment, SegmentWriter
 from fastnet._timer import TimerWheel
 from fastnet.config import Settings
 from fastnet.counters import Counters
+from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.isn import IsnGenerator
 
 
@@ -52,6 +53,7 @@ class Context:
     """The shared part of one stack's TCP.
 
     :ivar cookies: the ``CookieJar`` of the stack's listeners
+    :ivar ack: what the ACK that is looked at just now says; filled again for each
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar ready: endpoints whose owner has something to see
@@ -62,7 +64,7 @@ class Context:
     """
 
     __slots__ = (
-        "attached", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "mss", "outbox", "ready", "settings",
+        "ack", "attached", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "mss", "outbox", "ready", "settings",
         "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
@@ -81,6 +83,7 @@ class Context:
         self.ready: list[Endpoint] = []
         self.mss = mtu - 40
         self.largest = 0
+        self.ack = Acknowledgment()
         self.last_seq = -1
         self.time_wait_count = 0
         self.attached = False

@@ -12,9 +12,9 @@ cdef class Rack:
     cdef public long long min_rtt
     cdef public unsigned int fack
     cdef public unsigned int dsack_round
-    cdef public bint any
-    cdef public bint reordering_seen
-    cdef public bint dsack_seen
+    cdef public unsigned char any
+    cdef public unsigned char reordering_seen
+    cdef public unsigned char dsack_seen
     cdef public int reo_wnd_mult
     cdef public int reo_wnd_persist
 

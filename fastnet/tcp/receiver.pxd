@@ -8,6 +8,7 @@ cdef int MAX_PIECES, QUICK_ACKS, MAX_SACK_BLOCKS
 
 
 @cython.final
+@cython.no_gc
 cdef class Receiver:
     cdef public ByteRing buffer
     cdef public list pieces
@@ -24,7 +25,7 @@ cdef class Receiver:
     cdef public unsigned int acked
     cdef public unsigned int largest_segment
     cdef public int quick
-    cdef public bint pingpong
+    cdef public unsigned char pingpong
 
     @cython.locals(gain=cython.longlong)
     cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except -1

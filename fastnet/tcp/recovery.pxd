@@ -16,19 +16,19 @@ cdef class Recovery:
     cdef public Scoreboard board
     cdef public CongestionControl congestion
     cdef public RttEstimator rtt
-    cdef public Acknowledgment ack
+    cdef public long long round
     cdef public int state
     cdef public unsigned int recover
     cdef public unsigned int round_end
     cdef public unsigned int probe_end
     cdef public unsigned int undo_una
-    cdef public bint limited
-    cdef public bint probing
-    cdef public bint probe_again
-    cdef public bint frto
-    cdef public bint hold
-    cdef public bint held
-    cdef public bint after_timeout
+    cdef public unsigned char limited
+    cdef public unsigned char probing
+    cdef public unsigned char probe_again
+    cdef public unsigned char frto
+    cdef public unsigned char hold
+    cdef public unsigned char held
+    cdef public unsigned char after_timeout
     cdef public long long duplicates
     cdef public long long reorder_deadline
     cdef public long long prr_delivered

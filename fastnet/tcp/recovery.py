@@ -9,7 +9,7 @@ ACK and partial ACKs do (RFC 6582). A reduction that turns out to have been need
 """
 
 from fastnet._headers import OPTION_SACK, OPTION_TIMESTAMPS, Segment
-from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
+from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.rack import DUP_THRESH
 from fastnet.tcp.rtt import RttEstimator
@@ -39,9 +39,9 @@ class Recovery:
     """
 
     __slots__ = (
-        "ack", "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited",
+        "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited",
         "probe_again", "probe_end", "probing",
-        "prr_delivered", "prr_out", "recover", "recover_fs", "reorder_deadline", "round_end", "rtt", "state", "undo_bytes",
+        "prr_delivered", "prr_out", "recover", "recover_fs", "reorder_deadline", "round", "round_end", "rtt", "state", "undo_bytes",
         "undo_cwnd", "undo_ssthresh", "undo_una",
     )  # fmt: skip
 
@@ -49,9 +49,9 @@ class Recovery:
         self.board = Scoreboard()
         self.congestion = congestion
         self.rtt = rtt
-        self.ack = Acknowledgment()
         self.state = OPEN
         self.recover = snd_nxt
+        self.round = 0
         self.round_end = snd_nxt
         self.limited = False
         self.duplicates = 0
@@ -87,7 +87,7 @@ class Recovery:
     def acknowledged(self, tcb: Tcb, seg: Segment, before: int, duplicate: bool, now: int) -> None:
         """SND.UNA was ``before`` and is now what it is; the segment may carry SACK blocks, or be a duplicate ACK."""
         board = self.board
-        ack = self.ack
+        ack = tcb.context.ack
         una = tcb.snd_una
         advanced = una != before
         delivered = board.delivered
@@ -106,7 +106,7 @@ class Recovery:
         ack.now = now
         self.measure(tcb, seg, advanced)
         if advanced and (una - self.round_end & MASK) < HALF:
-            ack.round += 1
+            self.round += 1
             self.round_end = tcb.snd_nxt
         if self.probing:
             self.answer_to_probe(tcb, seg, advanced, reported, now)
@@ -115,6 +115,7 @@ class Recovery:
         fresh = self.find_losses(tcb, advanced, now)
         if fresh and self.state == OPEN:
             self.enter_recovery(tcb, ack.acked, now)
+        ack.round = self.round
         ack.in_flight = self.pipe(tcb)
         if self.state == RECOVERY:
             self.reduce_in_proportion(tcb, ack.acked, advanced and not fresh)
@@ -169,7 +170,7 @@ class Recovery:
     def measure(self, tcb: Tcb, seg: Segment, advanced: bool) -> None:
         """A round-trip time: of what was sent once, as Karn's rule wants it, or from the echo of a timestamp (RFC 7323 section 4)."""
         board = self.board
-        ack = self.ack
+        ack = tcb.context.ack
         ack.rtt = 0
         ack.min_rtt = board.rack.min_rtt
         if board.resent_at == 0:

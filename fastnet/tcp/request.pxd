@@ -20,10 +20,10 @@ cdef class Request(Timed):
     cdef public unsigned short mss
     cdef public unsigned char snd_shift
     cdef public unsigned char rcv_shift
-    cdef public bint wscale
-    cdef public bint sack
-    cdef public bint timestamps
-    cdef public bint acked
+    cdef public unsigned char wscale
+    cdef public unsigned char sack
+    cdef public unsigned char timestamps
+    cdef public unsigned char acked
     cdef public short retries
     cdef public short timeouts
     cdef public object source

@@ -12,12 +12,13 @@ cdef class Flight:
     cdef public unsigned int seq
     cdef public unsigned int end
     cdef public long long sent_at
-    cdef public bint sacked
-    cdef public bint lost
-    cdef public bint retransmitted
+    cdef public unsigned char sacked
+    cdef public unsigned char lost
+    cdef public unsigned char retransmitted
 
 
 @cython.final
+@cython.no_gc
 cdef class Scoreboard:
     cdef public list flights
     cdef public Rack rack
@@ -31,7 +32,7 @@ cdef class Scoreboard:
     cdef public long long resent_at
     cdef public long long timed_out_at
     cdef public long long lost_again
-    cdef public bint original
+    cdef public unsigned char original
 
     @cython.locals(flight=Flight)
     cpdef sent(self, unsigned int seq, unsigned int end, long long now)

@@ -31,10 +31,10 @@ cdef class Sender:
     cdef public int backoff
     cdef public int unanswered
     cdef public unsigned int resent
-    cdef public bint cork
-    cdef public bint full
-    cdef public bint fin_queued
-    cdef public bint fin_sent
+    cdef public unsigned char cork
+    cdef public unsigned char full
+    cdef public unsigned char fin_queued
+    cdef public unsigned char fin_sent
 
     cpdef adopt(self, Sender earlier)
     @cython.locals(acked=cython.uint)

@@ -27,10 +27,10 @@ cdef class Tcb(Endpoint):
     cdef public unsigned short user_mss
     cdef public unsigned char ttl
     cdef public unsigned char tos
-    cdef public bint fin_received
-    cdef public bint nodelay
-    cdef public bint ack_due
-    cdef public bint queued
+    cdef public unsigned char fin_received
+    cdef public unsigned char nodelay
+    cdef public unsigned char ack_due
+    cdef public unsigned char queued
 
     cpdef acknowledge_soon(self)
     cpdef send_soon(self)

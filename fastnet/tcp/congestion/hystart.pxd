@@ -8,8 +8,8 @@ cdef int MIN_RTT_DIVISOR, N_RTT_SAMPLE, CSS_GROWTH_DIVISOR, CSS_ROUNDS, L
 
 @cython.final
 cdef class HyStart:
-    cdef public bint done
-    cdef public bint css
+    cdef public unsigned char done
+    cdef public unsigned char css
     cdef public int css_rounds
     cdef public long long css_baseline_min_rtt
     cdef public long long current_round_min_rtt
