@@ -52,7 +52,7 @@ docs: $(BUILD)
 # The leaves and the protocol with bounds checks and line tracing, built in a copy so that the tree keeps its own build.
 debug-test: $(BUILD)
 	rm -rf build/debug && mkdir -p build/debug
-	git ls-files -z fastnet tests setup.py pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/debug
+	git ls-files -z fastnet tests docs setup.py pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/debug
 	cd build/debug && FASTNET_DEBUG=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace >build.log 2>&1 || { tail -40 build.log; exit 1; }
 	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -c 'import fastnet._ring as m; assert "build/debug" in m.__file__, m.__file__'
 	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest tests/leaves tests/protocol $(ARGS)
