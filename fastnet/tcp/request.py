@@ -16,6 +16,7 @@ from fastnet._headers import (
 )  # fmt: skip
 from fastnet.tcp.context import Context, Timed
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND, MIN_SEND_MSS
+from fastnet.tcp.sources import Source
 
 
 class Request(Timed):
@@ -42,6 +43,8 @@ class Request(Timed):
     )  # fmt: skip
 
     rtt: int
+    source: Source | None
+    choice: Any
 
     def open(
         self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int
