@@ -168,6 +168,14 @@ class Socket:
             self._listener = self._driver.stack.listen(*self._name, backlog)
             self._listener.owner = self
 
+    @property
+    def listener(self) -> Listener | None:
+        """What listens: its settings, statistics and policy (``set``, ``statistics()``, ``set_policy``); None before ``listen``.
+
+        Hold the driver's lock where its thread polls.
+        """
+        return self._listener
+
     def accept(self) -> tuple["Socket", Address]:
         """Wait for a connection; its socket, and the peer's address.
 

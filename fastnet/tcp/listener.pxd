@@ -23,6 +23,7 @@ cdef class Listener(Tuned):
     cdef public bint closed
     cdef public dict syn_queue
     cdef public object accept_queue
+    cdef object queue_connection
     cdef public long long young
     cdef public object gate
     cdef public Refusals refused
@@ -40,13 +41,10 @@ cdef class Listener(Tuned):
     cpdef segment_arrives(self, Segment seg, long long now)
     @cython.locals(answer=cython.int, request=Request)
     cpdef syn_arrives(self, Segment seg, object choice, long long now)
-    @cython.locals(context=Context, queued=cython.longlong, cookie=cython.bint)
-    cdef int admits(self, FourTuple flow) except -1
     @cython.locals(answer=cython.int)
     cpdef bint has_room_for(self, FourTuple flow) except -1
     @cython.locals(source=Source)
     cdef bint source_has_room(self, FourTuple flow, bint cookie) except -1
-    @cython.locals(source=Source)
     cpdef enter(self, Request request, long long now)
     cpdef send_cookie(self, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, seq=cython.uint, rcv_nxt=cython.uint, paws=cython.bint)
@@ -73,3 +71,11 @@ cdef class Listener(Tuned):
 
 @cython.locals(start=cython.uint, stop=cython.uint)
 cdef bint in_window(unsigned int seq, unsigned int end, unsigned int rcv_nxt, unsigned int rcv_wnd) noexcept
+
+
+@cython.locals(context=Context, queued=cython.longlong, cookie=cython.bint)
+cdef int admits(Listener listener, FourTuple flow) except -1
+
+
+@cython.locals(source=Source)
+cdef enter(Listener listener, Request request, long long now)

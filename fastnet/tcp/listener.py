@@ -50,6 +50,7 @@ class Listener(Tuned):
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
     :ivar young: requests in the syn queue whose timer never fired
     :ivar gate: what follows the listener's policy, None without one
+    :ivar queue_connection: ``accept_queue.append``, looked up once
     :ivar refused: what was turned away, and why
     :ivar syn_queue_high, accept_queue_high: the most that were in the queues at once
     :ivar requests, cookies_sent, completed, cookies_redeemed: as in ``Statistics``
@@ -57,7 +58,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "context", "cookies", "cookies_redeemed",
-        "cookies_sent", "gate", "port", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "young",
+        "cookies_sent", "gate", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue",
+        "syn_queue_high", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -73,6 +75,7 @@ class Listener(Tuned):
         self.closed = False
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
+        self.queue_connection = self.accept_queue.append
         self.young = 0
         self.gate: Gate | None = None
         self.refused = Refusals()
@@ -132,48 +135,19 @@ class Listener(Tuned):
 
         :param choice: what a policy chose for the SYN-ACK, or None
         """
-        answer = self.admits(seg.flow)
+        answer = admits(self, seg.flow)
         if answer == ADMIT:
             request = Request.__new__(Request)
             request.open(self.context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
             if choice is not None:
                 choice.apply(request, now)
-            self.enter(request, now)
+            enter(self, request, now)
         elif answer == COOKIE:
             self.send_cookie(seg, now)
 
-    def admits(self, flow: FourTuple) -> int:
-        """Is there room for one more request? ADMIT, COOKIE or REFUSE, which is counted."""
-        context = self.context
-        queued = len(self.syn_queue)
-        cookie = self.tcp_syncookies == 2 or queued > self.backlog
-        if cookie:
-            # tcp_syn_flood_action()
-            if not self.tcp_syncookies:
-                context.counters.TCPReqQFullDrop += 1
-                context.counters.ListenDrops += 1
-                self.refused.syn_queue_full += 1
-                return REFUSE
-            context.counters.TCPReqQFullDoCookies += 1
-        if len(self.accept_queue) > self.backlog and (self.young > 1 or not self.fastnet_young_request_rule):
-            context.counters.ListenOverflows += 1
-            context.counters.ListenDrops += 1
-            self.refused.accept_queue_full += 1
-            return REFUSE
-        if self.sources is not None and not self.source_has_room(flow, cookie):
-            context.counters.ListenDrops += 1
-            return REFUSE
-        if cookie:
-            return COOKIE
-        if queued > self.syn_queue_limit and not self.tcp_syncookies:
-            context.counters.ListenDrops += 1
-            self.refused.last_quarter += 1
-            return REFUSE
-        return ADMIT
-
     def has_room_for(self, flow: FourTuple) -> bool:
         """As ``admits``, for what cannot be answered with a cookie any more: a SYN that waited for the policy."""
-        answer = self.admits(flow)
+        answer = admits(self, flow)
         if answer == COOKIE and len(self.syn_queue) > self.backlog:
             self.context.counters.ListenDrops += 1
             self.refused.syn_queue_full += 1
@@ -196,18 +170,8 @@ class Listener(Tuned):
         return True
 
     def enter(self, request: Request, now: int) -> None:
-        """Queue a request, and send its SYN-ACK (inet_csk_reqsk_queue_hash_add())."""
-        if self.sources is not None:
-            source = self.sources.take(request.flow)
-            if source is not None:
-                source.requests += 1
-                request.source = source
-        self.syn_queue[request.flow] = request
-        self.young += 1
-        self.requests += 1
-        self.syn_queue_high = max(self.syn_queue_high, len(self.syn_queue))
-        request.timer = self.context.timers.add(request, now + SECOND)
-        request.send_synack(self.context, now)
+        """Queue a request that waited for the policy, and send its SYN-ACK."""
+        enter(self, request, now)
 
     def send_cookie(self, seg: Segment, now: int) -> None:
         """Answer a SYN and keep nothing."""
@@ -322,7 +286,7 @@ class Listener(Tuned):
         if request.choice is not None:
             connection.ttl = request.choice.ttl
             connection.tos = request.choice.tos
-        self.accept_queue.append(connection)
+        self.queue_connection(connection)
         self.completed += 1
         self.accept_queue_high = max(self.accept_queue_high, len(self.accept_queue))
         context.counters.TcpPassiveOpens += 1
@@ -442,3 +406,51 @@ def in_window(seq: int, end: int, rcv_nxt: int, rcv_wnd: int) -> bool:
         return True
     # It begins before the window: does it reach in?
     return start >= HALF and 0 < stop < HALF
+
+
+# Functions and not methods, so that the compiler can put them into ``syn_arrives``.
+
+
+def admits(listener: Listener, flow: FourTuple) -> int:
+    """Is there room for one more request? ADMIT, COOKIE or REFUSE, which is counted."""
+    context = listener.context
+    queued = len(listener.syn_queue)
+    cookie = listener.tcp_syncookies == 2 or queued > listener.backlog
+    if cookie:
+        # tcp_syn_flood_action()
+        if not listener.tcp_syncookies:
+            context.counters.TCPReqQFullDrop += 1
+            context.counters.ListenDrops += 1
+            listener.refused.syn_queue_full += 1
+            return REFUSE
+        context.counters.TCPReqQFullDoCookies += 1
+    if len(listener.accept_queue) > listener.backlog and (listener.young > 1 or not listener.fastnet_young_request_rule):
+        context.counters.ListenOverflows += 1
+        context.counters.ListenDrops += 1
+        listener.refused.accept_queue_full += 1
+        return REFUSE
+    if listener.sources is not None and not listener.source_has_room(flow, cookie):
+        context.counters.ListenDrops += 1
+        return REFUSE
+    if cookie:
+        return COOKIE
+    if queued > listener.syn_queue_limit and not listener.tcp_syncookies:
+        context.counters.ListenDrops += 1
+        listener.refused.last_quarter += 1
+        return REFUSE
+    return ADMIT
+
+
+def enter(listener: Listener, request: Request, now: int) -> None:
+    """Queue a request, and send its SYN-ACK (inet_csk_reqsk_queue_hash_add())."""
+    if listener.sources is not None:
+        source = listener.sources.take(request.flow)
+        if source is not None:
+            source.requests += 1
+            request.source = source
+    listener.syn_queue[request.flow] = request
+    listener.young += 1
+    listener.requests += 1
+    listener.syn_queue_high = max(listener.syn_queue_high, len(listener.syn_queue))
+    request.timer = listener.context.timers.add(request, now + SECOND)
+    request.send_synack(listener.context, now)
