@@ -26,8 +26,21 @@ class Settings:
     """Retransmissions of a SYN-ACK before the request is dropped: after 1, 3, 7, 15, 31 s; dropped at 63 s."""
     tcp_abort_on_overflow: int = 0
     """1: answer the final ACK with a RST when the accept queue is full, instead of dropping it."""
+    tcp_defer_accept: int = 0
+    """Seconds that a request waits for data before its handshake is complete, as with Linux's TCP_DEFER_ACCEPT; counted in retransmissions
+    of the SYN-ACK, which are not sent while the peer has answered."""
     fastnet_young_request_rule: int = 0
     """1: as Linux 3.10, a full accept queue refuses SYNs only while more than one request is young (never timed out)."""
+    fastnet_source_requests: int = 0
+    """Requests that one source may have in a listener's syn queue; 0: no limit."""
+    fastnet_source_connections: int = 0
+    """Connections that one source may have with a listener, accepted or not, TIME-WAIT left out; 0: no limit."""
+    fastnet_source_prefix: int = 32
+    """Bits of an IPv4 address that say which source it is: 32 each address for itself, 24 a network of 256."""
+    fastnet_source_table: int = 65536
+    """Sources that a listener counts at once; beyond it, new ones are let in without a limit."""
+    fastnet_policy_waiting: int = 1024
+    """SYNs that may wait for a listener's policy (delayed or deferred) at once."""
     tcp_timestamps: int = 1
     """RFC 7323 timestamps, if the peer offers them."""
     tcp_window_scaling: int = 1
@@ -85,7 +98,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check(field.name, getattr(self, field.name))
+            check(field.name, getattr(self, field.name))
 
     def set(self, name: str, value: str | int | tuple[int, ...]) -> None:
         """Set one setting by its Linux name; a string is parsed as ``sysctl`` does.
@@ -105,7 +118,7 @@ class Settings:
             parsed = numbers if isinstance(getattr(self, name), tuple) or len(numbers) != 1 else numbers[0]
         else:
             parsed = value
-        _check(name, parsed)
+        check(name, parsed)
         setattr(self, name, parsed)
 
     @classmethod
@@ -129,7 +142,13 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_syncookies": (0, 2),
     "tcp_synack_retries": (0, 255),
     "tcp_abort_on_overflow": (0, 1),
+    "tcp_defer_accept": (0, 86400),
     "fastnet_young_request_rule": (0, 1),
+    "fastnet_source_requests": (0, 1 << 24),
+    "fastnet_source_connections": (0, 1 << 24),
+    "fastnet_source_prefix": (0, 32),
+    "fastnet_source_table": (1, 1 << 24),
+    "fastnet_policy_waiting": (0, 1 << 20),
     "tcp_timestamps": (0, 1),
     "tcp_window_scaling": (0, 1),
     "tcp_sack": (0, 1),
@@ -163,7 +182,11 @@ LENGTHS = {"tcp_rmem": "three numbers (smallest, default, largest)", "tcp_wmem":
 LENGTHS["ip_local_port_range"] = "two numbers (lowest, highest)"
 
 
-def _check(name: str, value: object) -> None:
+def check(name: str, value: object) -> None:
+    """Is it a value for that setting?
+
+    :raises SettingError: it is not, and the message says what would be
+    """
     if name in WORDS:
         if not isinstance(value, str) or not value:
             raise SettingError(f"{name} takes a name, not {value!r}")

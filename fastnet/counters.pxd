@@ -38,6 +38,7 @@ cdef class Counters:
     cdef public long long SyncookiesSent
     cdef public long long SyncookiesRecv
     cdef public long long SyncookiesFailed
+    cdef public long long TCPDeferAcceptDrop
     cdef public long long EmbryonicRsts
     cdef public long long TCPSynRetrans
     cdef public long long TCPTimeouts

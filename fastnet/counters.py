@@ -85,6 +85,8 @@ class Counters:
     """Final ACKs whose cookie was good."""
     SyncookiesFailed: int
     """Final ACKs whose cookie was not ours, too old, or had come before."""
+    TCPDeferAcceptDrop: int
+    """Final ACKs without data, put off by tcp_defer_accept."""
     EmbryonicRsts: int
     """Requests reset."""
     TCPSynRetrans: int

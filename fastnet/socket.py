@@ -247,6 +247,14 @@ class Socket:
             self._listener.owner = self
             self._options.apply_to_listener(self._listener)
 
+    @property
+    def listener(self) -> Listener | None:
+        """What listens: its settings, statistics and policy (``set``, ``statistics()``, ``set_policy``); None before ``listen``.
+
+        Hold the driver's lock where its thread polls.
+        """
+        return self._listener
+
     def accept(self) -> tuple["Socket", Address]:
         """Wait for a connection; its socket, and the peer's address. It has the options that are set here now.
 

@@ -15,6 +15,20 @@ def test_in_memory(capsys: pytest.CaptureFixture[str]) -> None:
     assert sent == ["0.0", "1.0", "3.0", "7.0"]
 
 
+def test_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "policy.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    found = [re.match(r" *([\d.]+) s  (SYN-ACK|RST) +to 198\.18\.(\d)\.7, ttl (\d+), window (\d+)", line) for line in lines[:-1]]
+    assert [match.groups() for match in found if match] == [
+        ("0.0", "SYN-ACK", "1", "3", "1000"),
+        ("0.0", "RST", "2", "64", "0"),
+        ("0.0", "SYN-ACK", "5", "64", "65535"),
+        ("1.5", "SYN-ACK", "3", "64", "65535"),
+        ("3.0", "SYN-ACK", "4", "64", "65535"),
+    ]
+    assert lines[-1] == "requests 3, cookies 1, refused 1"
+
+
 def test_the_readmes_server() -> None:
     """The ten lines, run as they stand, with a kernel client inside their namespace."""
     import socket

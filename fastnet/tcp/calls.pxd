@@ -52,6 +52,7 @@ cdef class UserCalls(Tcb):
     cpdef Sender need_sender(self)
     @cython.locals(before=cython.int)
     cpdef move(self, int event)
+    cpdef leave_source(self)
     cpdef finish(self, int event)
     cpdef set_cork(self, bint cork)
     cpdef Py_ssize_t urgent_left(self) except -1

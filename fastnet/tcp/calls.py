@@ -312,10 +312,19 @@ class UserCalls(Tcb):
             if self.state == CLOSED:
                 self.context.counters.TcpEstabResets += 1
 
+    def leave_source(self) -> None:
+        """The source that it was charged to, where its listener has limits for each, holds one connection less."""
+        source = self.handshake.source
+        if source is not None:
+            source.connection_over()
+            self.handshake.source = None
+
     def finish(self, event: int) -> None:
         """CLOSED: the 4-tuple is free; bytes that came before the end can still be read."""
         self.move(event)
         self.context.detach(self.handshake.flow, self)
+        if self.handshake.source is not None:
+            self.leave_source()
         self.sender = None
         if self.owner is not None:
             self.context.notify(self)

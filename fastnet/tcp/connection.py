@@ -318,6 +318,8 @@ class Connection(UserCalls):
         if self.ack_due:
             self.put(self.snd_nxt, ACK, now)
         self.sender = None
+        if self.handshake.source is not None:
+            self.leave_source()
         if context.time_wait_count >= context.settings.tcp_max_tw_buckets:
             context.counters.TCPTimeWaitOverflow += 1
             context.detach(self.handshake.flow, self)

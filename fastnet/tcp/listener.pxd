@@ -1,59 +1,86 @@
 cimport cython
 
+from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.cookies cimport CookieJar
+from fastnet.tcp.refusals cimport Refusals
 from fastnet.tcp.request cimport Request
+from fastnet.tcp.sources cimport Source
+from fastnet.tcp.tuning cimport Tuned
 
 cdef int ACK, FIN, RST, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
+cdef int ADMIT, COOKIE, REFUSE
 cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_TIMEOUT, VALID
 
 
-cdef class Listener(Endpoint):
+cdef class Listener(Tuned):
     cdef public Context context
+    cdef public CookieJar cookies
     cdef public str address
     cdef public int port
     cdef public bint closed
     cdef public dict syn_queue
     cdef public object accept_queue
+    cdef object queue_connection
     cdef public long long young
+    cdef public object gate
+    cdef public Refusals refused
+    cdef public long long syn_queue_high
+    cdef public long long accept_queue_high
+    cdef public long long requests
+    cdef public long long completed
+    cdef public long long cookies_sent
+    cdef public long long cookies_redeemed
     cdef public int allowed
-    cdef public long long backlog
-    cdef public long long syn_queue_limit
-    cdef public int synack_retries
-    cdef public int syncookies
-    cdef public long long cookie_at
-    cdef public CookieJar cookies
     cdef public unsigned int rcv_wnd
     cdef public int rcv_shift
     cdef public unsigned char ttl
     cdef public unsigned char tos
 
-    cpdef send_synack(self, Request request, long long now)
-    cpdef set_backlog(self, long long backlog)
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
     cpdef segment_arrives(self, Segment seg, long long now)
-    @cython.locals(context=Context, queued=cython.longlong, cookie=cython.bint, request=Request)
-    cpdef syn_arrives(self, Segment seg, long long now)
+    @cython.locals(answer=cython.int, request=Request)
+    cpdef syn_arrives(self, Segment seg, object choice, long long now)
+    @cython.locals(answer=cython.int)
+    cpdef bint has_room_for(self, FourTuple flow) except -1
+    @cython.locals(source=Source)
+    cdef bint source_has_room(self, FourTuple flow, bint cookie) except -1
+    cpdef enter(self, Request request, long long now)
+    cpdef send_cookie(self, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, seq=cython.uint, rcv_nxt=cython.uint, paws=cython.bint)
-    cpdef request_segment(self, Request request, Segment seg, long long now)
-    @cython.locals(context=Context)
-    cpdef final_ack_arrives(self, Request request, Segment seg, long long now)
-    @cython.locals(context=Context, request=Request)
-    cpdef cookie_arrives(self, Segment seg, long long now)
+    cdef request_segment(self, Request request, Segment seg, long long now)
+    @cython.locals(source=Source)
+    cdef final_ack_arrives(self, Request request, Segment seg, long long now)
+    @cython.locals(context=Context, request=Request, source=Source)
+    cdef cookie_arrives(self, Segment seg, long long now)
+    cdef bint has_room(self) except -1
     @cython.locals(context=Context, connection=Connection)
-    cpdef complete(self, Request request, Segment seg, long long now)
+    cdef complete(self, Request request, Segment seg, long long now)
     cpdef accept(self)
     @cython.locals(
-        context=Context, queued=cython.longlong, retries=cython.int, young=cython.longlong, wait=cython.longlong
+        context=Context, queued=cython.longlong, retries=cython.int, young=cython.longlong, wait=cython.longlong,
+        waiting=cython.bint, remind=cython.bint,
     )
     cpdef request_timeout(self, Request request, long long now)
-    cpdef forget(self, Request request)
-    cpdef reset_request(self, Request request, Segment seg)
+    @cython.locals(source=Source)
+    cdef forget(self, Request request)
+    cdef reset_request(self, Request request, Segment seg)
     @cython.locals(ts_val=cython.longlong, window=cython.uint)
-    cpdef send_request_ack(self, Request request, Segment seg, long long now)
+    cdef send_request_ack(self, Request request, Segment seg, long long now)
 
 
 @cython.locals(start=cython.uint, stop=cython.uint)
 cdef bint in_window(unsigned int seq, unsigned int end, unsigned int rcv_nxt, unsigned int rcv_wnd) noexcept
+
+
+@cython.locals(context=Context, queued=cython.longlong, cookie=cython.bint)
+cdef int admits(Listener listener, FourTuple flow) except -1
+
+
+@cython.locals(source=Source)
+cdef enter(Listener listener, Request request, long long now)
+
+
+cdef answer(Listener listener, Request request, long long now)

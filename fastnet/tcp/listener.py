@@ -7,6 +7,8 @@ Every rule below names the function of Linux's source that has the same one (net
 """
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from fastnet._flow import FourTuple
 from fastnet._headers import (
@@ -21,29 +23,44 @@ from fastnet._headers import (
     Segment,
 )  # fmt: skip
 from fastnet.tcp.connection import Connection
-from fastnet.tcp.context import Context, Endpoint
+from fastnet.tcp.context import Context
 from fastnet.tcp.cookies import VALID, CookieJar
+from fastnet.tcp.gate import Gate
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
+from fastnet.tcp.policy import Arrival, Verdict
+from fastnet.tcp.refusals import Refusals
 from fastnet.tcp.request import Request, window_shift
+from fastnet.tcp.statistics import Statistics
+from fastnet.tcp.tuning import Tuned
 
 MAX_TIMEOUT = 120 * SECOND
 """Linux's TCP_RTO_MAX: no wait between two SYN-ACKs is longer."""
 
+ADMIT = 0
+COOKIE = 1
+REFUSE = 2
+"""What ``admits`` says of a SYN."""
 
-class Listener(Endpoint):
+
+class Listener(Tuned):
     """LISTEN on a local address and port.
 
     :param backlog: length of the accept queue and of the syn queue, bounded by ``somaxconn``; one more connection fits, as in Linux
     :ivar syn_queue: 4-tuple -> ``Request``, in order of arrival
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
     :ivar ttl, tos: of SYN-ACKs, and of the connections to begin with; 0: as the stack's
-    :ivar young: requests in the syn queue whose SYN-ACK was never sent again
-    :ivar cookie_at: when a SYN was last answered with a cookie, ns; -1 before the first
+    :ivar young: requests in the syn queue whose timer never fired
+    :ivar gate: what follows the listener's policy, None without one
+    :ivar queue_connection: ``accept_queue.append``, looked up once
+    :ivar refused: what was turned away, and why
+    :ivar syn_queue_high, accept_queue_high: the most that were in the queues at once
+    :ivar requests, cookies_sent, completed, cookies_redeemed: as in ``Statistics``
     """
 
     __slots__ = (
-        "accept_queue", "address", "allowed", "backlog", "closed", "context", "cookie_at", "cookies", "port", "rcv_shift", "rcv_wnd",
-        "syn_queue", "syn_queue_limit", "synack_retries", "syncookies", "tos", "ttl", "young",
+        "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "context", "cookies", "cookies_redeemed",
+        "cookies_sent", "gate", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue",
+        "syn_queue_high", "tos", "ttl", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -54,8 +71,6 @@ class Listener(Endpoint):
         self.owner = None
         self.context = context
         self.cookies: CookieJar = context.cookies
-        self.cookie_at = -1
-        self.syncookies = settings.tcp_syncookies
         self.address = address
         self.port = port
         self.closed = False
@@ -63,7 +78,16 @@ class Listener(Endpoint):
         self.tos = 0
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
+        self.queue_connection = self.accept_queue.append
         self.young = 0
+        self.gate: Gate | None = None
+        self.refused = Refusals()
+        self.syn_queue_high = 0
+        self.accept_queue_high = 0
+        self.requests = 0
+        self.completed = 0
+        self.cookies_sent = 0
+        self.cookies_redeemed = 0
         self.allowed = OPTION_MSS
         if settings.tcp_sack:
             self.allowed |= OPTION_SACK_PERMITTED
@@ -73,15 +97,9 @@ class Listener(Endpoint):
             self.allowed |= OPTION_TIMESTAMPS
         self.rcv_wnd = min(settings.tcp_rmem[1], 0xFFFF)
         self.rcv_shift = window_shift(settings.tcp_rmem[2])
-        self.synack_retries = settings.tcp_synack_retries
-        self.set_backlog(backlog)
+        self.begin(settings, backlog)
 
-    def set_backlog(self, backlog: int) -> None:
-        """LISTEN again with another backlog; takes effect at once (inet_listen())."""
-        settings = self.context.settings
-        self.backlog = min(max(backlog, 0), settings.somaxconn)
-        # tcp_conn_request(): without cookies, the last quarter is kept free.
-        self.syn_queue_limit = settings.tcp_max_syn_backlog - (settings.tcp_max_syn_backlog >> 2)
+    # ---- SEGMENT ARRIVES ----
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """RFC 9293 section 3.10.7.2, for the port; for a 4-tuple that has a request, ``request_segment``."""
@@ -100,56 +118,69 @@ class Listener(Endpoint):
                 return
         flags = seg.flags
         if flags & (SYN | ACK | RST | FIN) == SYN:
-            self.syn_arrives(seg, now)
+            if self.gate is None:
+                self.syn_arrives(seg, None, now)
+            else:
+                self.gate.syn_arrives(seg, now)
         elif flags & ACK and not flags & RST:
             # A cookie, if some were sent lately (tcp_synq_no_recent_overflow()).
             if self.cookie_at < 0 or now - self.cookie_at > VALID or flags & SYN:
                 context.send_reset(seg)
             else:
                 self.cookie_arrives(seg, now)
-        elif not flags & RST:  # A RST has nothing to reset here.
+        elif not flags & RST:
             context.counters.TcpInNoFlags += 1
+        elif self.gate is not None:
+            self.gate.reset_arrives(seg)  # Otherwise a RST has nothing to reset here.
 
-    def syn_arrives(self, seg: Segment, now: int) -> None:
-        """A SYN for a 4-tuple that is not known: queue a request, or say which bound refuses it (tcp_conn_request())."""
-        context = self.context
-        queued = len(self.syn_queue)
-        cookie = self.syncookies == 2 or queued > self.backlog
-        if cookie:
-            # tcp_syn_flood_action()
-            if not self.syncookies:
-                context.counters.TCPReqQFullDrop += 1
-                context.counters.ListenDrops += 1
-                return
-            context.counters.TCPReqQFullDoCookies += 1
-        if len(self.accept_queue) > self.backlog and (
-            self.young > 1 or not context.settings.fastnet_young_request_rule
-        ):
-            context.counters.ListenOverflows += 1
-            context.counters.ListenDrops += 1
-            return
-        if cookie:
-            self.cookie_at = now
-            self.cookies.answer(context, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
-            return
-        if queued > self.syn_queue_limit and not self.syncookies:
-            context.counters.ListenDrops += 1
-            return
-        request = Request.__new__(Request)
-        request.open(context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
-        self.syn_queue[request.flow] = request
-        self.young += 1
-        request.timer = context.timers.add(request, now + SECOND)
-        self.send_synack(request, now)
+    def syn_arrives(self, seg: Segment, choice: Any, now: int) -> None:
+        """A SYN for a 4-tuple that is not known: a request, a cookie, or the bound that refuses it (tcp_conn_request()).
 
-    def send_synack(self, request: Request, now: int) -> None:
-        """The request's SYN-ACK."""
-        context = self.context
-        if self.ttl or self.tos:
-            context.writer.dress(self.ttl, self.tos)
-        request.send_synack(context, now)
-        if self.ttl or self.tos:
-            context.writer.undress()
+        :param choice: what a policy chose for the SYN-ACK, or None
+        """
+        answer = admits(self, seg.flow)
+        if answer == ADMIT:
+            request = Request.__new__(Request)
+            request.open(self.context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
+            if choice is not None:
+                choice.apply(request, now)
+            enter(self, request, now)
+        elif answer == COOKIE:
+            self.send_cookie(seg, now)
+
+    def has_room_for(self, flow: FourTuple) -> bool:
+        """As ``admits``, for what cannot be answered with a cookie any more: a SYN that waited for the policy."""
+        answer = admits(self, flow)
+        if answer == COOKIE and len(self.syn_queue) > self.backlog:
+            self.context.counters.ListenDrops += 1
+            self.refused.syn_queue_full += 1
+            answer = REFUSE
+        return answer != REFUSE
+
+    def source_has_room(self, flow: FourTuple, cookie: bool) -> bool:
+        """May the peer's source have one more request (a cookie is none), and a connection after that?"""
+        if self.sources is None:
+            return True
+        source = self.sources.find(flow)
+        if source is None:
+            return True
+        if self.fastnet_source_connections and source.connections >= self.fastnet_source_connections:
+            self.refused.source_connections += 1
+            return False
+        if self.fastnet_source_requests and source.requests >= self.fastnet_source_requests and not cookie:
+            self.refused.source_requests += 1
+            return False
+        return True
+
+    def enter(self, request: Request, now: int) -> None:
+        """Queue a request that waited for the policy, and send its SYN-ACK."""
+        enter(self, request, now)
+
+    def send_cookie(self, seg: Segment, now: int) -> None:
+        """Answer a SYN and keep nothing."""
+        self.cookie_at = now
+        self.cookies_sent += 1
+        self.cookies.answer(self.context, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
 
     def request_segment(self, request: Request, seg: Segment, now: int) -> None:
         """A segment for a request: SYN-RECEIVED of RFC 9293 section 3.10.7.4, in Linux's order (tcp_check_req())."""
@@ -163,7 +194,7 @@ class Listener(Endpoint):
             and (seg.ts_val - request.ts_recent & MASK) >= HALF
         )
         if seq == request.irs and flags & (SYN | ACK | RST | FIN) == SYN and not paws:
-            self.send_synack(request, now)
+            answer(self, request, now)
             return
         if flags & ACK and seg.ack != (request.iss + 1 & MASK):
             context.send_reset(seg)
@@ -182,24 +213,35 @@ class Listener(Endpoint):
                 self.send_request_ack(request, seg, now)
                 return
             context.counters.TcpAttemptFails += 1
+            self.refused.reset += 1
             self.reset_request(request, seg)
             return
         if not flags & ACK:
             context.counters.TcpInNoFlags += 1
             return
+        if request.timeouts < self.defer_timeouts and seg.end == rcv_nxt:
+            # TCP_DEFER_ACCEPT: not before data comes, or a FIN.
+            request.acked = True
+            context.counters.TCPDeferAcceptDrop += 1
+            return
         self.final_ack_arrives(request, seg, now)
 
     def final_ack_arrives(self, request: Request, seg: Segment, now: int) -> None:
         """The handshake is complete: a connection, if the accept queue has room (tcp_v4_syn_recv_sock())."""
-        context = self.context
-        if len(self.accept_queue) > self.backlog:
-            context.counters.ListenOverflows += 1
-            context.counters.ListenDrops += 1
-            if context.settings.tcp_abort_on_overflow:
+        if not self.has_room():
+            if self.tcp_abort_on_overflow:
                 self.reset_request(request, seg)
             else:
                 request.acked = True
             return
+        source = request.source
+        if source is not None:
+            if self.fastnet_source_connections and source.connections >= self.fastnet_source_connections:
+                self.context.counters.ListenDrops += 1
+                self.refused.source_connections += 1
+                self.reset_request(request, seg)
+                return
+            source.connections += 1
         self.forget(request)
         self.complete(request, seg, now)
 
@@ -209,17 +251,35 @@ class Listener(Endpoint):
         request = self.cookies.redeem(context, self, seg, self.allowed, self.rcv_wnd, self.rcv_shift, now)
         if request is None:
             context.counters.SyncookiesFailed += 1
+            self.refused.cookie_failed += 1
             context.send_reset(seg)
             return
         context.counters.SyncookiesRecv += 1
-        if len(self.accept_queue) > self.backlog:
-            context.counters.ListenOverflows += 1
-            context.counters.ListenDrops += 1
-            if context.settings.tcp_abort_on_overflow:
+        if not self.has_room():
+            if self.tcp_abort_on_overflow:
                 context.send_reset(seg)
             return
+        if self.sources is not None:
+            if not self.source_has_room(request.flow, True):
+                context.counters.ListenDrops += 1
+                context.send_reset(seg)
+                return
+            source = self.sources.take(request.flow)
+            if source is not None:
+                source.connections += 1
+                request.source = source
         self.cookies.spend()
+        self.cookies_redeemed += 1
         self.complete(request, seg, now)
+
+    def has_room(self) -> bool:
+        """Is there room in the accept queue for a final ACK? If not, that is counted."""
+        if len(self.accept_queue) <= self.backlog:
+            return True
+        self.context.counters.ListenOverflows += 1
+        self.context.counters.ListenDrops += 1
+        self.refused.accept_queue_full_ack += 1
+        return False
 
     def complete(self, request: Request, seg: Segment, now: int) -> None:
         """A connection for whoever accepts it."""
@@ -228,7 +288,12 @@ class Listener(Endpoint):
         connection.establish(context, request, seg, now)
         connection.ttl = self.ttl
         connection.tos = self.tos
-        self.accept_queue.append(connection)
+        if request.choice is not None:
+            connection.ttl = request.choice.ttl or self.ttl
+            connection.tos = request.choice.tos or self.tos
+        self.queue_connection(connection)
+        self.completed += 1
+        self.accept_queue_high = max(self.accept_queue_high, len(self.accept_queue))
         context.counters.TcpPassiveOpens += 1
         context.counters.TcpCurrEstab += 1
         if seg.length:
@@ -236,17 +301,13 @@ class Listener(Endpoint):
         if self.owner is not None:
             context.notify(self)
 
-    def accept(self) -> Connection | None:
-        """The oldest connection that nobody accepted yet, or None. It may be over already: its state says."""
-        if self.accept_queue:
-            return self.accept_queue.popleft()
-        return None
+    # ---- TIMEOUT, and the end of requests ----
 
     def request_timeout(self, request: Request, now: int) -> None:
-        """No final ACK in time: the SYN-ACK again, or the end of the request (reqsk_timer_handler())."""
+        """No final ACK in time: the SYN-ACK again, or the end of the request (reqsk_timer_handler(), syn_ack_recalc())."""
         context = self.context
         queued = len(self.syn_queue)
-        retries = self.synack_retries
+        retries = self.tcp_synack_retries
         # More than half full, with few young requests: give old ones up sooner, but not before two SYN-ACKs more.
         if queued * 2 > max(8, self.backlog):
             young = self.young * 2
@@ -254,17 +315,22 @@ class Listener(Endpoint):
                 retries -= 1
                 young *= 2
         context.counters.TCPTimeouts += 1
-        if request.timeouts >= retries:
+        # A peer that answered, and is waited for to send data, is neither given up nor reminded before its time is nearly over.
+        waiting = self.defer_timeouts != 0 and request.acked
+        if request.timeouts >= retries and not (waiting and request.timeouts < self.defer_timeouts):
             self.forget(request)
+            self.refused.unanswered += 1
             context.counters.TcpAttemptFails += 1
             return
+        remind = not waiting or request.timeouts >= self.defer_timeouts - 1
         if request.timeouts == 0:
             self.young -= 1
         request.timeouts += 1
-        request.retries += 1
-        self.send_synack(request, now)
-        context.counters.TCPSynRetrans += 1
-        context.counters.TcpRetransSegs += 1
+        if remind:
+            request.retries += 1
+            answer(self, request, now)
+            context.counters.TCPSynRetrans += 1
+            context.counters.TcpRetransSegs += 1
         wait = min(SECOND << min(request.timeouts, 7), MAX_TIMEOUT)
         request.timer = context.timers.add(request, now + wait)
 
@@ -273,6 +339,9 @@ class Listener(Endpoint):
         del self.syn_queue[request.flow]
         if request.timeouts == 0:
             self.young -= 1
+        if request.source is not None:
+            source = request.source
+            source.request_over()
         if request.timer >= 0:
             self.context.timers.remove(request.timer)
             request.timer = -1
@@ -289,6 +358,33 @@ class Listener(Endpoint):
         window = request.rcv_wnd >> request.rcv_shift
         self.context.send_ack(seg, request.iss + 1 & MASK, request.irs + 1 & MASK, window, ts_val, request.ts_recent)
 
+    # ---- the program's calls ----
+
+    def accept(self) -> Connection | None:
+        """The oldest connection that nobody accepted yet, or None. It may be over already: its state says."""
+        if self.accept_queue:
+            return self.accept_queue.popleft()
+        return None
+
+    def set_policy(self, policy: Callable[[Arrival], Verdict | None] | None) -> None:
+        """Have a policy decide on every SYN from now on (``fastnet.tcp.policy``), or none; SYNs that wait for the old one are dropped."""
+        if self.gate is not None:
+            self.gate.close()
+        self.gate = Gate(self, policy) if policy is not None else None
+
+    def statistics(self) -> Statistics:
+        """Depths, high-water marks and causes of refusal, now."""
+        return Statistics(
+            len(self.syn_queue), self.young, len(self.accept_queue), len(self.gate.waiting) if self.gate is not None else 0,
+            len(self.sources.sources) if self.sources is not None else 0, self.syn_queue_high, self.accept_queue_high, self.requests,
+            self.cookies_sent, self.completed, self.cookies_redeemed, self.refused.as_dict(),
+        )  # fmt: skip
+
+    def reset_high_water(self) -> None:
+        """Let the high-water marks begin again at the present depths."""
+        self.syn_queue_high = len(self.syn_queue)
+        self.accept_queue_high = len(self.accept_queue)
+
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): requests are dropped, connections that nobody accepted are reset."""
         if self.closed:
@@ -298,6 +394,7 @@ class Listener(Endpoint):
         context.demux.unlisten(self.address, self.port)
         context.endpoints[self.id] = None
         self.id = -1
+        self.set_policy(None)
         for request in list(self.syn_queue.values()):
             self.forget(request)
         while self.accept_queue:
@@ -314,3 +411,61 @@ def in_window(seq: int, end: int, rcv_nxt: int, rcv_wnd: int) -> bool:
         return True
     # It begins before the window: does it reach in?
     return start >= HALF and 0 < stop < HALF
+
+
+# Functions and not methods, so that the compiler can put them into ``syn_arrives``.
+
+
+def admits(listener: Listener, flow: FourTuple) -> int:
+    """Is there room for one more request? ADMIT, COOKIE or REFUSE, which is counted."""
+    context = listener.context
+    queued = len(listener.syn_queue)
+    cookie = listener.tcp_syncookies == 2 or queued > listener.backlog
+    if cookie:
+        # tcp_syn_flood_action()
+        if not listener.tcp_syncookies:
+            context.counters.TCPReqQFullDrop += 1
+            context.counters.ListenDrops += 1
+            listener.refused.syn_queue_full += 1
+            return REFUSE
+        context.counters.TCPReqQFullDoCookies += 1
+    if len(listener.accept_queue) > listener.backlog and (listener.young > 1 or not listener.fastnet_young_request_rule):
+        context.counters.ListenOverflows += 1
+        context.counters.ListenDrops += 1
+        listener.refused.accept_queue_full += 1
+        return REFUSE
+    if listener.sources is not None and not listener.source_has_room(flow, cookie):
+        context.counters.ListenDrops += 1
+        return REFUSE
+    if cookie:
+        return COOKIE
+    if queued > listener.syn_queue_limit and not listener.tcp_syncookies:
+        context.counters.ListenDrops += 1
+        listener.refused.last_quarter += 1
+        return REFUSE
+    return ADMIT
+
+
+def answer(listener: Listener, request: Request, now: int) -> None:
+    """Send a request's SYN-ACK."""
+    if listener.ttl or listener.tos:
+        listener.context.writer.dress(listener.ttl, listener.tos)
+        request.send_synack(listener.context, now)
+        listener.context.writer.undress()
+    else:
+        request.send_synack(listener.context, now)
+
+
+def enter(listener: Listener, request: Request, now: int) -> None:
+    """Queue a request, and send its SYN-ACK (inet_csk_reqsk_queue_hash_add())."""
+    if listener.sources is not None:
+        source = listener.sources.take(request.flow)
+        if source is not None:
+            source.requests += 1
+            request.source = source
+    listener.syn_queue[request.flow] = request
+    listener.young += 1
+    listener.requests += 1
+    listener.syn_queue_high = max(listener.syn_queue_high, len(listener.syn_queue))
+    request.timer = listener.context.timers.add(request, now + SECOND)
+    answer(listener, request, now)

@@ -3,6 +3,7 @@ cimport cython
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
 from fastnet.tcp.context cimport Context, Timed
+from fastnet.tcp.sources cimport Source
 
 cdef int ACK, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
@@ -26,7 +27,7 @@ cdef class Request(Timed):
     cdef public unsigned char acked
     cdef public short retries
     cdef public short timeouts
-    cdef public object source
+    cdef public Source source
     cdef public object choice
     cdef public long long born
     cdef public long long rtt

@@ -16,6 +16,7 @@ from fastnet._headers import (
 )  # fmt: skip
 from fastnet.tcp.context import Context, Timed
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS
+from fastnet.tcp.sources import Source
 
 REOPENED_GAP = 65537
 """How far behind the last connection's numbers those of one that reopens it begin, in bytes, where the clock has not come so far."""
@@ -45,6 +46,8 @@ class Request(Timed):
     )  # fmt: skip
 
     rtt: int
+    source: Source | None
+    choice: Any
 
     def open(
         self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int
