@@ -5,7 +5,7 @@ cdef class ByteRing:
     cdef uint8_t *data
     cdef int32_t size
     cdef int32_t start
-    cdef readonly int32_t length
+    cdef readonly Py_ssize_t length
     cdef int32_t reach
 
     cdef int _grow(self, Py_ssize_t wanted) except -1

@@ -79,8 +79,8 @@ cdef class ByteRing:
         if self.length + n > self.size:
             self._grow(self.length + n)
         self.store(self.length, source, n)
-        self.length += <int32_t>n
-        self.reach = max(self.reach, self.length)
+        self.length += n
+        self.reach = max(self.reach, <int32_t>self.length)
         return 0
 
     cdef int place(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) except -1:
@@ -98,7 +98,7 @@ cdef class ByteRing:
         """
         if n < 0 or n > self.reach - self.length:
             raise IndexError(f"{n} bytes of {self.reach - self.length} placed")
-        self.length += <int32_t>n
+        self.length += n
         return 0
 
     cpdef int append(self, const uint8_t[::1] source) except -1:
@@ -141,7 +141,7 @@ cdef class ByteRing:
         """
         if n < 0 or n > self.length:
             raise IndexError(f"{n} bytes of a queue of {self.length}")
-        self.length -= <int32_t>n
+        self.length -= n
         self.reach -= <int32_t>n
         if self.reach:
             self.start = <int32_t>((self.start + n) & (self.size - 1))
