@@ -356,9 +356,28 @@ def test_any_option_bytes_leave_a_stack_that_works(raw: bytes) -> None:
     assert peer.put("A", 1, 1) == [] and len(listener.accept_queue) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"isn": -1}, {"isn": 1 << 32}, {"window": 65536}, {"wscale": 15}, {"ttl": 256}, {"options": bytes(41)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"isn": -1}, {"isn": 1 << 32}, {"isn": 1.5}, {"window": 65536}, {"wscale": 15}, {"ttl": 256}, {"ttl": None}, {"tos": -1}),
+        *({"mss": "1"}, {"options": bytes(41)}, {"options": "text"}),
+    ],
+)
 def test_wrong_choices_are_refused_where_they_are_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Accept(**wrong)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e30, 86401, None])
+def test_wrong_times_are_refused_where_they_are_made(seconds: Any) -> None:
     with pytest.raises(ValueError, match="delay"):
-        Delay(-1)
+        Delay(seconds)
+    wire, listener = ruled(lambda arrival: arrival.defer(seconds))
+    assert Peer(wire).put("S") == [] and refused(listener) == {"policy_failed": 1}
+    with pytest.raises(ValueError, match="delay ends with"):
+        Delay(1, None)  # type: ignore[arg-type]
+    handle = Keeper()
+    wire, listener = ruled(handle)
+    Peer(wire).put("S")
+    with pytest.raises(ValueError, match="with an Accept"):
+        handle.kept[0].accept(5)  # type: ignore[arg-type]
