@@ -6,6 +6,8 @@ F is that of ordinary sequence numbers (RFC 6528), the layout is that of Linux's
 (Bernstein's). The MAC's key is drawn for each count and forgotten two counts later, so an old cookie cannot be read by anybody, and the
 MAC covers the peer's sequence number, which Linux's only adds: a cookie that was seen says nothing of another.
 
+Of all numbers that somebody may guess, one in 2**29 is good: four MSS and two counts, as with Linux's.
+
 What else was agreed (window scale, SACK, ECN) travels in the lowest six bits of our timestamp, which the peer echoes, laid out as
 Linux's cookie_init_timestamp() does. A peer without timestamps gets none of it.
 """

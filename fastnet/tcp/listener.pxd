@@ -55,7 +55,7 @@ cdef class Listener(Tuned):
     cdef final_ack_arrives(self, Request request, Segment seg, long long now)
     @cython.locals(context=Context, request=Request, source=Source)
     cdef cookie_arrives(self, Segment seg, long long now)
-    cdef bint has_room(self) except -1
+    cdef count_overflow(self)
     @cython.locals(context=Context, connection=Connection)
     cdef complete(self, Request request, Segment seg, long long now)
     cpdef accept(self)

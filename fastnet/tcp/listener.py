@@ -228,7 +228,8 @@ class Listener(Tuned):
 
     def final_ack_arrives(self, request: Request, seg: Segment, now: int) -> None:
         """The handshake is complete: a connection, if the accept queue has room (tcp_v4_syn_recv_sock())."""
-        if not self.has_room():
+        if len(self.accept_queue) > self.backlog:
+            self.count_overflow()
             if self.tcp_abort_on_overflow:
                 self.reset_request(request, seg)
             else:
@@ -255,7 +256,8 @@ class Listener(Tuned):
             context.send_reset(seg)
             return
         context.counters.SyncookiesRecv += 1
-        if not self.has_room():
+        if len(self.accept_queue) > self.backlog:
+            self.count_overflow()
             if self.tcp_abort_on_overflow:
                 context.send_reset(seg)
             return
@@ -272,14 +274,11 @@ class Listener(Tuned):
         self.cookies_redeemed += 1
         self.complete(request, seg, now)
 
-    def has_room(self) -> bool:
-        """Is there room in the accept queue for a final ACK? If not, that is counted."""
-        if len(self.accept_queue) <= self.backlog:
-            return True
+    def count_overflow(self) -> None:
+        """A final ACK found the accept queue full."""
         self.context.counters.ListenOverflows += 1
         self.context.counters.ListenDrops += 1
         self.refused.accept_queue_full_ack += 1
-        return False
 
     def complete(self, request: Request, seg: Segment, now: int) -> None:
         """A connection for whoever accepts it."""
@@ -293,7 +292,8 @@ class Listener(Tuned):
             connection.tos = request.choice.tos or self.tos
         self.queue_connection(connection)
         self.completed += 1
-        self.accept_queue_high = max(self.accept_queue_high, len(self.accept_queue))
+        if len(self.accept_queue) > self.accept_queue_high:
+            self.accept_queue_high = len(self.accept_queue)
         context.counters.TcpPassiveOpens += 1
         context.counters.TcpCurrEstab += 1
         if seg.length:
@@ -466,6 +466,7 @@ def enter(listener: Listener, request: Request, now: int) -> None:
     listener.syn_queue[request.flow] = request
     listener.young += 1
     listener.requests += 1
-    listener.syn_queue_high = max(listener.syn_queue_high, len(listener.syn_queue))
+    if len(listener.syn_queue) > listener.syn_queue_high:
+        listener.syn_queue_high = len(listener.syn_queue)
     request.timer = listener.context.timers.add(request, now + SECOND)
     answer(listener, request, now)

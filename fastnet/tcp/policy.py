@@ -26,6 +26,8 @@ from fastnet.tcp.request import Request
 KIND_END, KIND_NOP, KIND_MSS, KIND_WSCALE, KIND_SACK_PERMITTED, KIND_TIMESTAMPS = 0, 1, 2, 3, 4, 8
 """TCP option kinds (RFC 9293 section 3.2, RFC 7323, RFC 2018)."""
 MAX_WSCALE = 14
+LONGEST = 86400
+"""Seconds that a SYN may wait at most. No peer waits for so long, and the clock's numbers stay small."""
 
 
 class Verdict:
@@ -61,12 +63,14 @@ class Accept(Verdict):
         bounds = {"isn": MASK, "mss": 0xFFFF, "window": 0xFFFF, "ttl": 255, "tos": 255}
         for name, highest in bounds.items():
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= highest:
+            if value is None and name not in ("ttl", "tos"):
+                continue
+            if not isinstance(value, int) or not 0 <= value <= highest:
                 raise ValueError(f"{name} is 0 to {highest}, not {value!r}")
-        if self.wscale is not None and not -1 <= self.wscale <= MAX_WSCALE:
+        if self.wscale is not None and (not isinstance(self.wscale, int) or not -1 <= self.wscale <= MAX_WSCALE):
             raise ValueError(f"wscale is -1 (none) to {MAX_WSCALE}, not {self.wscale!r}")
-        if self.options is not None and len(self.options) > 40:
-            raise ValueError(f"a header has room for 40 bytes of options, not {len(self.options)}")
+        if self.options is not None and (not isinstance(self.options, bytes) or len(self.options) > 40):
+            raise ValueError(f"options are bytes, 40 at most, not {self.options!r}")
 
     def apply(self, request: Request, now: int) -> None:
         """Write the choices into a request that is open and not answered yet."""
@@ -133,15 +137,16 @@ class Delay(Verdict):
     """Answer later.
 
     :param seconds: from now on; ``then``: how
-    :raises ValueError: a negative time
+    :raises ValueError: not a time of 0 s to a day, or not one of these verdicts
     """
 
     seconds: float
     then: Accept | Drop | Reset = Accept()
 
     def __post_init__(self) -> None:
-        if not self.seconds >= 0:
-            raise ValueError(f"a delay is 0 s or more, not {self.seconds!r}")
+        check_seconds("a delay", self.seconds)
+        if not isinstance(self.then, (Accept, Drop, Reset)):
+            raise ValueError(f"a delay ends with Accept, Drop or Reset, not {self.then!r}")
 
 
 ACCEPT = Accept()
@@ -178,7 +183,12 @@ class Deferred(Endpoint, Verdict):
         return self.request is not None
 
     def accept(self, choice: Accept = ACCEPT) -> None:
-        """Answer the SYN. Too late, it does nothing."""
+        """Answer the SYN. Too late, it does nothing.
+
+        :raises ValueError: not an ``Accept``
+        """
+        if not isinstance(choice, Accept):
+            raise ValueError(f"a SYN is accepted with an Accept, not {choice!r}")
         self._decide(choice)
 
     def refuse(self, reset: bool = True) -> None:
@@ -248,8 +258,16 @@ class Arrival:
         """A handle for the policy to keep and to return: the SYN waits for its ``accept()`` or ``refuse()``.
 
         :param timeout: seconds after which the SYN is dropped
+        :raises ValueError: not a time of 0 s to a day
         """
+        check_seconds("a timeout", timeout)
         return Deferred(self._gate, self.now + round(timeout * 1_000_000_000))
+
+
+def check_seconds(what: str, seconds: float) -> None:
+    """Is it a time that a SYN may wait?"""
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST:
+        raise ValueError(f"{what} is 0 s to {LONGEST} s, not {seconds!r}")
 
 
 Policy = Callable[[Arrival], Verdict | None]

@@ -377,6 +377,24 @@ def test_data_that_is_not_there_or_does_not_fit() -> None:
     assert PacketRing(1, 1).capacity >= 120, "headers with all options fit every ring"
 
 
+@given(st.binary(max_size=40))
+def test_options_byte_by_byte(raw: bytes) -> None:
+    """As they stand, filled up with zeros; the checksums are those that a parse wants."""
+    ring = PacketRing(1)
+    writer = SegmentWriter(ring, lambda: None)
+    writer.verbatim(FourTuple("198.18.0.2", 80, "198.18.0.1", 4000), 0xFFFFFFFE, 7, _headers.SYN | _headers.ACK, 1234, raw)
+    packet = bytes(ring.packet(0))
+    segment = read(packet)
+    assert segment.is_parsed and packet[40:] == raw + bytes(-len(raw) % 4)
+    assert (segment.seq, segment.ack, segment.flags, segment.window, segment.payload_length) == (0xFFFFFFFE, 7, 0x12, 1234, 0)
+
+
+def test_too_many_option_bytes() -> None:
+    writer = SegmentWriter(PacketRing(1), lambda: None)
+    with pytest.raises(ValueError, match="room for 40"):
+        writer.verbatim(FourTuple("198.18.0.2", 80, "198.18.0.1", 4000), 0, 0, 0, 0, bytes(41))
+
+
 def test_echo_reply() -> None:
     ring, writer = writer_of()
     request = read(IP(**BASE) / ICMP(id=5, seq=6) / b"some data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet
 
 from fastnet._headers import Segment
+from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.policy import ACCEPT, COOKIE, DROP, RESET, Accept, Arrival, Deferred, Delay, chain, options_in
 from fastnet.tcp.states import State
@@ -356,9 +358,73 @@ def test_any_option_bytes_leave_a_stack_that_works(raw: bytes) -> None:
     assert peer.put("A", 1, 1) == [] and len(listener.accept_queue) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"isn": -1}, {"isn": 1 << 32}, {"window": 65536}, {"wscale": 15}, {"ttl": 256}, {"options": bytes(41)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"isn": -1}, {"isn": 1 << 32}, {"isn": 1.5}, {"window": 65536}, {"wscale": 15}, {"ttl": 256}, {"ttl": None}, {"tos": -1}),
+        *({"mss": "1"}, {"options": bytes(41)}, {"options": "text"}),
+    ],
+)
 def test_wrong_choices_are_refused_where_they_are_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Accept(**wrong)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e30, 86401, None])
+def test_wrong_times_are_refused_where_they_are_made(seconds: Any) -> None:
     with pytest.raises(ValueError, match="delay"):
-        Delay(-1)
+        Delay(seconds)
+    wire, listener = ruled(lambda arrival: arrival.defer(seconds))
+    assert Peer(wire).put("S") == [] and refused(listener) == {"policy_failed": 1}
+    with pytest.raises(ValueError, match="delay ends with"):
+        Delay(1, None)  # type: ignore[arg-type]
+    handle = Keeper()
+    wire, listener = ruled(handle)
+    Peer(wire).put("S")
+    with pytest.raises(ValueError, match="with an Accept"):
+        handle.kept[0].accept(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_a_policy_says_nothing_is_lost_and_nothing_stays(seed: int) -> None:
+    """Every SYN is counted once: as a request, a cookie, or under the cause of its refusal; and in the end all tables are empty."""
+    chance = random.Random(seed)
+    kept: list[Deferred] = []
+
+    def defer(arrival: Arrival) -> Deferred:
+        kept.append(arrival.defer(chance.choice((0, 0.5, 3))))
+        return kept[-1]
+
+    def policy(arrival: Arrival) -> Any:
+        return chance.choice((None, ACCEPT, Accept(window=100), DROP, RESET, COOKIE, Delay(chance.random() * 3), defer(arrival), 5))
+
+    wire, listener = ruled(policy, fastnet_source_requests=5, fastnet_source_connections=8, fastnet_policy_waiting=6, tcp_synack_retries=1)
+    for i in range(400):
+        wire.now += chance.randrange(200) * MILLISECOND
+        peer = Peer(wire, source=f"198.18.0.{100 + i % 7}", sport=10_000 + i)
+        for answer in peer.put("S"):
+            if answer[TCP].dport == 10_000 + i and str(answer[TCP].flags) == "SA" and chance.random() < 0.7:
+                peer.irs = answer[TCP].seq
+                wire.put(peer.packet("A", 1, 1))
+                if (connection := listener.accept()) is not None and chance.random() < 0.8:
+                    peer.put("R", 1)
+                    assert connection.state == State.CLOSED
+        if kept and chance.random() < 0.6:
+            handle = chance.choice(kept)
+            if chance.random() < 0.7:
+                handle.accept()
+            else:
+                handle.refuse(chance.random() < 0.5)
+    wire.wait(60)
+    statistics = listener.statistics()
+    late = ("unanswered", "reset", "accept_queue_full_ack", "cookie_failed")
+    causes = sum(count for cause, count in statistics.refused.items() if cause not in late)
+    # A source may be refused once more at its final ACK, with a RST.
+    again = wire.counter("EmbryonicRsts")
+    assert statistics.requests + statistics.cookies_sent + causes - again == 400
+    assert (statistics.syn_queue, statistics.young, statistics.waiting, statistics.accept_queue) == (0, 0, 0, 0)
+    connections = [e for e in wire.stack.context.endpoints if isinstance(e, Connection)]
+    for connection in connections:
+        connection.abort(wire.now)
+    assert listener.statistics().sources == 0 and len(wire.stack.context.timers) == 0
+    assert listener.gate is not None and not any(handle.waits for handle in kept)
