@@ -621,6 +621,8 @@ class Drawing:
         self.sacked = random.random() < 0.7
         self.mss = random.choice((1460, 1460, 536, 100))
         self.wscale = random.choice((None, 0, 7, 14))
+        self.focus = -1
+        self.loyalty = random.choice((0.3, 0.8, 0.95))
 
     def pick(self, *choices: Any) -> Any:
         return self.random.choice(choices)
@@ -635,7 +637,15 @@ class Drawing:
     def span(self) -> int:
         return self.pick(0, 0, 0, 1, 1000, 40 * MILLISECOND, 203 * MILLISECOND, SECOND, 3 * SECOND, 20 * SECOND, 61 * SECOND, 700 * SECOND)
 
+    def which(self) -> int:
+        """A connection of the program's: for a while the same, so that something comes of it."""
+        if self.random.random() > self.loyalty:
+            self.focus = -self.random.randrange(1, 9)
+        return self.focus
+
     def target(self) -> int:
+        if self.random.random() < 0.5:
+            return self.which()
         return -self.random.randrange(1, 9) if self.random.random() < 0.6 else self.random.randrange(self.flows) * self.pick(1, 1, 1, 128, 7)
 
     def time(self) -> Step:
@@ -694,6 +704,56 @@ class Drawing:
         copies = self.pick(2, 3, 8) if random.random() < 0.08 else 1
         return ["segment", target, flags, seq, ack if flags & ACK else [], window, self.options(bool(flags & SYN)), min(size, 1400), urgent, copies]
 
+    def honest(self, target: int, flags: int = ACK, ack: Step | None = None, options: list[Step] | None = None, size: int = 0) -> Step:
+        stamp: list[Step] = [["ts", [0, 0]]] if self.stamped else []
+        return ["segment", target, flags, ["n", 0], ack or ["N", 0], 64240, [*stamp, *(options or [])], size, 0, 1]
+
+    def ending(self, which: int) -> list[Step]:
+        """Both sides close, in some order, with something strange in between at times."""
+        random = self.random
+        steps = [
+            ["receive", which, 1 << 30],
+            [self.pick("shutdown", "close"), which],
+            self.pick(["poll"], ["flush"]),
+            self.honest(which),
+            self.honest(which, ACK | FIN, self.pick(["N", 0], ["N", 0], ["U", 0]), size=self.pick(0, 0, 5)),
+            ["poll"],
+            self.honest(which),
+        ]
+        if random.random() < 0.5:
+            at = random.randrange(len(steps))
+            steps.insert(random.randrange(len(steps)), steps.pop(at))
+        if random.random() < 0.3:
+            del steps[random.randrange(len(steps))]
+        if random.random() < 0.5:
+            flags = self.pick(SYN, ACK, ACK | FIN, RST, SYN | ACK)
+            steps.insert(random.randrange(len(steps) + 1), self.segment(which, flags, 0))
+        if random.random() < 0.5:
+            # A new connection over what is left of this one.
+            steps += [["poll"], ["segment", which, SYN, ["n", self.pick(1, 1, 0, -1, 100_000)], [], 64240, self.options(True), 0, 0, 1]]
+            steps += [["poll"], self.honest(which)]
+        return steps
+
+    def transfer(self, which: int) -> list[Step]:
+        """Data that is acknowledged in pieces."""
+        random = self.random
+        steps: list[Step] = [["send", which, self.pick(3, 30, 300) * self.mss, False], ["poll"]]
+        for _ in range(random.randrange(1, 8)):
+            edges: list[Step] = []
+            for _ in range(random.randrange(0, 4)):
+                left = random.randrange(0, 12)
+                edges += [["U", left * self.mss], ["U", (left + random.randrange(1, 4)) * self.mss]]
+            part = ["U", random.choice((0, 0, 1, 2, 5)) * self.mss]
+            steps.append(self.honest(which, ACK, part, [["sack", edges]] if edges and self.sacked else []))
+            steps[-1][-1] = random.choice((1, 1, 3))
+            if random.random() < 0.7:
+                steps.append(["poll"])
+            if random.random() < 0.2:
+                steps.append(["wait", self.span()])
+        if random.random() < 0.7:
+            steps += [self.honest(which), ["poll"]]
+        return steps
+
     def arrival(self) -> list[Step]:
         random = self.random
         target = self.target()
@@ -708,6 +768,10 @@ class Drawing:
             return steps
         if kind < 0.24:
             return [self.segment(target, SYN | ACK, 0)]
+        if kind < 0.28:
+            return self.ending(self.which())
+        if kind < 0.36:
+            return self.transfer(self.which())
         if kind < 0.70:
             return [self.segment(target, ACK | self.pick(0, 0, PSH)) for _ in range(self.pick(1, 1, 1, 2, 5))]
         if kind < 0.76:
@@ -741,7 +805,7 @@ class Drawing:
 
     def call(self, peer: str, ports: tuple[int, ...]) -> Step:
         random = self.random
-        which = random.randrange(8)
+        which = self.which()
         kind = random.random()
         if kind < 0.06:
             return ["listen", self.pick(*PORTS), self.pick(0, 1, 2, 5, 100), random.random() < 0.5]
