@@ -14,6 +14,7 @@ cdef class ByteRing:
     cdef int write(self, const uint8_t *source, Py_ssize_t n) except -1
     cdef int place(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) except -1
     cpdef int commit(self, Py_ssize_t n) except -1
+    cpdef int trim(self) except -1
     cpdef int append(self, const uint8_t[::1] source) except -1
     cpdef bytes peek(self, Py_ssize_t offset, Py_ssize_t n)
     cpdef bytes take(self, Py_ssize_t n)

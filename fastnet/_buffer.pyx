@@ -101,6 +101,15 @@ cdef class ByteRing:
         self.length += n
         return 0
 
+    cpdef int trim(self) except -1:
+        """Forget what was placed behind the tail."""
+        self.reach = self.length
+        if self.length == 0:
+            self.start = 0
+            if self.size <= SMALL:
+                self.release()
+        return 0
+
     cpdef int append(self, const uint8_t[::1] source) except -1:
         """Add the bytes of a contiguous buffer at the tail.
 

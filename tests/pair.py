@@ -26,8 +26,11 @@ def after(a: int, b: int) -> int:
     return (a - b) & MASK
 
 
-def check(connection: Connection) -> None:
-    """What holds for a connection between any two events."""
+def check(connection: Connection, held: int = 0) -> None:
+    """What holds for a connection between any two events.
+
+    :param held: bytes that the receive buffer could hold before a program made it smaller
+    """
     in_flight = after(connection.snd_nxt, connection.snd_una)
     assert in_flight < HALF, "SND.UNA <= SND.NXT"
     sender, receiver = connection.sender, connection.receiver
@@ -49,13 +52,14 @@ def check(connection: Connection) -> None:
         assert congestion.cwnd >= congestion.mss and congestion.ssthresh >= 2 * congestion.mss
         assert 0 <= sender.recovery.pipe(connection) <= in_flight
         if (in_flight or sender.buffer.length) and not connection.queued:
-            assert sender.deadline and connection.timer >= 0, "what is on its way, or waits for the window, has a timer"
-            assert connection.armed <= sender.deadline, "and the wheel fires in time"
+            deadline = sender.deadline or sender.cork_deadline
+            assert deadline and connection.timer >= 0, "what is on its way, or waits for the window or the cork, has a timer"
+            assert connection.armed <= deadline, "and the wheel fires in time"
     if receiver is not None:
         window = after(connection.rcv_adv, connection.rcv_nxt)
         assert window < HALF
-        assert receiver.buffer.length + window <= receiver.limit + connection.fin_received, "never more than there is room for"
-        assert receiver.buffer.allocated <= 2 * receiver.largest
+        assert receiver.buffer.length + window <= max(receiver.limit, held) + connection.fin_received, "never more than there is room for"
+        assert receiver.buffer.allocated <= max(2 * max(receiver.largest, held), 4096), "memory"
         reached = 0
         for left, right in receiver.pieces or ():
             assert reached < after(left, connection.rcv_nxt) < after(right, connection.rcv_nxt) <= window, "sorted, apart, in the window"

@@ -304,6 +304,9 @@ class Connection(UserCalls):
         if (self.rcv_adv - self.rcv_nxt & MASK) >= HALF:
             self.rcv_adv = self.rcv_nxt
         self.fin_received = True
+        if self.receiver is not None and self.receiver.pieces:
+            # A peer that has sent bytes from beyond its end: they are none (tcp_fin()).
+            self.receiver.forget_pieces()
         self.acknowledge_soon()
         if self.state == FIN_WAIT_2:
             self.enter_time_wait(RCV_FIN, now)
@@ -382,8 +385,9 @@ class Connection(UserCalls):
         if deadline:
             self.wake_at(deadline)
         if self.snd_nxt == self.snd_una:
-            # While something is on its way, the retransmission timer looks after the peer (tcp_keepalive_timer()).
-            self.watch()
+            if sender is None or sender.buffer.length == 0:
+                # While something is on its way, or about to be, the retransmission timer looks after the peer (tcp_keepalive_timer()).
+                self.watch()
             self.give_back(now)
 
     def give_back(self, now: int) -> None:

@@ -107,6 +107,11 @@ class Receiver:
                 rcv_nxt = right
         return rcv_nxt
 
+    def forget_pieces(self) -> None:
+        """What came out of order will never be in order."""
+        self.pieces = None
+        self.buffer.trim()
+
     # ---- what ACKs say ----
 
     def blocks_to_report(self, sack: bool) -> list[tuple[int, int]] | None:

@@ -254,7 +254,10 @@ class Sender:
         """When to look again, and what for. The wheel is only told when that is sooner than it would wake us anyway."""
         recovery = self.recovery
         if tcb.snd_nxt == tcb.snd_una:
-            if self.buffer.length == 0 or self.cork_deadline:
+            if self.buffer.length == 0:
+                self.cork_deadline = 0
+            if self.buffer.length == 0 or self.cork_deadline > now and tcb.snd_wnd >= self.buffer.length:
+                # Nothing to send, or it is the cork that keeps it back.
                 self.deadline = 0
                 self.purpose = NOTHING
                 self.waiting_since = 0

@@ -1,0 +1,49 @@
+"""``python -m tests.fuzz``: draw and run cases for some time; a failing one is made smaller and written to the corpus."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import sys
+import time
+from pathlib import Path
+
+from tests.fuzz.engine import CORPUS, LIMIT, draw, failure, reduce, save
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=None, help="of the first case; the next has the next number")
+    parser.add_argument("--cases", type=int, default=None, help="how many at most")
+    parser.add_argument("--mode", choices=("wire", "twins"))
+    parser.add_argument("--out", type=Path, default=CORPUS)
+    parser.add_argument("--failures", type=int, default=1, help="different ones, to stop after")
+    chosen = parser.parse_args()
+    first = chosen.seed if chosen.seed is not None else time.time_ns() // 1000
+    seed = first
+    end = time.monotonic() + chosen.seconds
+    found: dict[str, int] = {}
+    while time.monotonic() < end and (chosen.cases is None or seed < first + chosen.cases):
+        case = draw(seed, chosen.mode)
+        # Compiled code that never returns hears no signal.
+        print(f"\r{seed} ", end="", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback_later(3 * LIMIT, exit=True)
+        wrong = failure(case)
+        if wrong is not None and wrong not in found:
+            found[wrong] = seed
+            print(f"seed {seed}: {wrong}", flush=True)
+            path = chosen.out / f"{case['mode']}-{seed}.json"
+            faulthandler.cancel_dump_traceback_later()
+            smaller = reduce(case, wrong)
+            save(smaller, path)
+            print(f"  {len(smaller['steps'])} steps of {len(case['steps'])}: {path}", flush=True)
+            if len(found) >= chosen.failures:
+                break
+        seed += 1
+    faulthandler.cancel_dump_traceback_later()
+    print(f"{seed - first} cases from seed {first} on, {len(found)} kinds of failure")
+    return 1 if found else 0
+
+
+sys.exit(main())
