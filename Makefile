@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find fastnet -name '*.pyx' -o -name '*.pxd' -o -name '*.py' | grep -v __pycache__)
 BUILD := $(VENV)/.built
 ARGS ?=
+SECONDS ?= 60
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test bench lint docs debug-test wheel-test clean
+.PHONY: all build compare test bench lint docs debug-test fuzz wheel-test clean
 all: build
 
 # Editable, so that the tree itself is what runs.
@@ -55,7 +56,11 @@ debug-test: $(BUILD)
 	git ls-files -z fastnet tests docs setup.py pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/debug
 	cd build/debug && FASTNET_DEBUG=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace >build.log 2>&1 || { tail -40 build.log; exit 1; }
 	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -c 'import fastnet._ring as m; assert "build/debug" in m.__file__, m.__file__'
-	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest tests/leaves tests/protocol $(ARGS)
+	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest tests/leaves tests/protocol tests/fuzz $(ARGS)
+
+# Sequences of packets, calls and time drawn at random, uncompiled; a case that fails is made smaller and put into tests/fuzz/corpus.
+fuzz: $(BUILD)
+	FASTNET_PURE=1 $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 # An sdist and a wheel, and the wheel alone in a clean environment.
 wheel-test: $(BUILD)

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.engine import CORPUS, LIMIT, draw, failure, reduce, save
+from tests.fuzz.engine import CORPUS, LIMIT, digest, draw, failure, reduce, save
 
 
 def main() -> int:
@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=None, help="how many at most")
     parser.add_argument("--mode", choices=("wire", "twins"))
     parser.add_argument("--out", type=Path, default=CORPUS)
+    parser.add_argument("--digest", action="store_true", help="do not judge, but print what each case sends, as a hash")
     parser.add_argument("--failures", type=int, default=1, help="different ones, to stop after")
     chosen = parser.parse_args()
     first = chosen.seed if chosen.seed is not None else time.time_ns() // 1000
@@ -26,8 +27,13 @@ def main() -> int:
     found: dict[str, int] = {}
     while time.monotonic() < end and (chosen.cases is None or seed < first + chosen.cases):
         case = draw(seed, chosen.mode)
-        # Compiled code that never returns hears no signal.
-        print(f"\r{seed} ", end="", file=sys.stderr, flush=True)
+        if chosen.digest:
+            print(seed, digest(case), flush=True)
+            seed += 1
+            continue
+        # Compiled code that never returns hears no signal: what was printed last says where it was.
+        if sys.stderr.isatty() or (seed - first) % 1000 == 0:
+            print(f"\rseed {seed} ", end="", file=sys.stderr, flush=True)
         faulthandler.dump_traceback_later(3 * LIMIT, exit=True)
         wrong = failure(case)
         if wrong is not None and wrong not in found:
@@ -42,7 +48,9 @@ def main() -> int:
                 break
         seed += 1
     faulthandler.cancel_dump_traceback_later()
-    print(f"{seed - first} cases from seed {first} on, {len(found)} kinds of failure")
+    if chosen.digest:
+        return 0
+    print(f"\n{seed - first} cases from seed {first} on, {len(found)} kinds of failure")
     return 1 if found else 0
 
 

@@ -6,6 +6,7 @@ run, so that a case stays a case when steps are dropped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import struct
@@ -75,7 +76,9 @@ def mend(packet: bytearray) -> None:
     packet[size + where : size + where + 2] = struct.pack(">H", dpkt.in_cksum(pseudo + body))
 
 
-def tcp_packet(ends: tuple[str, int, str, int], seq: int, ack: int, flags: int, window: int, options: bytes, data: bytes, urg: int) -> bytes:
+def tcp_packet(
+    ends: tuple[str, int, str, int], seq: int, ack: int, flags: int, window: int, options: bytes, data: bytes, urg: int
+) -> bytes:
     """A segment from ends[:2] to ends[2:]."""
     options = options[:40]
     options += bytes(-len(options) % 4)
@@ -354,6 +357,7 @@ class WireWorld:
         self.user = User(self.stack, self.clock)
         self.injected: list[bytes] = []
         self.sent: list[bytes] = []
+        self.digest = hashlib.sha256()
         self.last: dict[tuple[str, int, str, int], tuple[int, int, int]] = {}
         self.budget = 0
         self.calls = True
@@ -392,6 +396,7 @@ class WireWorld:
         for packet in self.device.drain():
             ip = valid(packet, self.device.mtu)
             self.sent.append(packet)
+            self.digest.update(packet)
             if ip.p != 6:
                 control += 1
                 continue
@@ -632,7 +637,8 @@ class Drawing:
 
     def offset(self) -> int:
         random = self.random
-        return self.pick(0, -1, 1, 2, self.mss, -self.mss, random.randrange(-3000, 3000), random.randrange(-70000, 70000), random.getrandbits(32))
+        near, far = random.randrange(-3000, 3000), random.randrange(-70000, 70000)
+        return self.pick(0, -1, 1, 2, self.mss, -self.mss, near, far, random.getrandbits(32))
 
     def span(self) -> int:
         return self.pick(0, 0, 0, 1, 1000, 40 * MILLISECOND, 203 * MILLISECOND, SECOND, 3 * SECOND, 20 * SECOND, 61 * SECOND, 700 * SECOND)
@@ -646,7 +652,9 @@ class Drawing:
     def target(self) -> int:
         if self.random.random() < 0.5:
             return self.which()
-        return -self.random.randrange(1, 9) if self.random.random() < 0.6 else self.random.randrange(self.flows) * self.pick(1, 1, 1, 128, 7)
+        if self.random.random() < 0.6:
+            return -self.random.randrange(1, 9)
+        return self.random.randrange(self.flows) * self.pick(1, 1, 1, 128, 7)
 
     def time(self) -> Step:
         random = self.random.random()
@@ -702,7 +710,8 @@ class Drawing:
             flags |= URG
             urgent = self.pick(0, 1, 2, 5000, 65535)
         copies = self.pick(2, 3, 8) if random.random() < 0.08 else 1
-        return ["segment", target, flags, seq, ack if flags & ACK else [], window, self.options(bool(flags & SYN)), min(size, 1400), urgent, copies]
+        options = self.options(bool(flags & SYN))
+        return ["segment", target, flags, seq, ack if flags & ACK else [], window, options, min(size, 1400), urgent, copies]
 
     def honest(self, target: int, flags: int = ACK, ack: Step | None = None, options: list[Step] | None = None, size: int = 0) -> Step:
         stamp: list[Step] = [["ts", [0, 0]]] if self.stamped else []
@@ -902,6 +911,13 @@ def run(case: Case) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def digest(case: Case) -> str:
+    """A hash of all that a wire case's stack sends: the same compiled and uncompiled."""
+    world = WireWorld(case)
+    world.run(case["steps"])
+    return world.digest.hexdigest()
+
+
 def failure(case: Case) -> str | None:
     """What is wrong with a case: where and what, without the numbers; None when nothing is."""
     try:
@@ -909,7 +925,8 @@ def failure(case: Case) -> str | None:
     except Exception as error:
         if isinstance(error, TimeoutError):
             return str(error)
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__ or frame.name.startswith("check")]
+        frames = traceback.extract_tb(error.__traceback__)
+        frames = [frame for frame in frames if frame.filename != __file__ or frame.name.startswith("check")]
         where = f"{Path(frames[-1].filename).name} {frames[-1].name}" if frames else "engine"
         text = "".join("#" if letter.isdigit() else letter for letter in str(error).partition("\n")[0][:100])
         return f"{type(error).__name__} in {where}: {text}"
