@@ -32,7 +32,7 @@ class FaultyConnection(Connection):
 
     :ivar random: the dice of this connection alone
     :ivar end_after: bytes that are sent before the end, -1: no such end; ``end_resets``: which is a RST, not a FIN
-    :ivar over: the end was reached: what the program sends from now on is taken and forgotten
+    :ivar over: the end was reached: what the program sends from now on is taken and forgotten, what comes too
     :ivar taken: bytes that were queued
     :ivar portion: bytes that go at a time, and every ``pause`` ns; 0: no such limit; ``portion_left``: of those that go now
     :ivar portion_at: when the next portion is due, ns, 0 when this one is not used up
@@ -101,10 +101,7 @@ class FaultyConnection(Connection):
         return min(room, self.portion_left) if self.portion else room
 
     def readable(self) -> int:
-        if self.over:
-            # Nobody will answer it; unread, it would make the close a RST.
-            super().receive(super().readable())
-        return 0 if self.silent else super().readable()
+        return 0 if self.silent or self.over else super().readable()
 
     def receive(self, size: int) -> bytes:
         if self.silent:
@@ -125,6 +122,12 @@ class FaultyConnection(Connection):
             super().close(now)
 
     # ---- segments ----
+
+    def text_arrives(self, seg: Segment, ahead: int, now: int) -> None:
+        super().text_arrives(seg, ahead, now)
+        if self.over:
+            # Nobody will answer it; unread, it would shut the window before the peer's FIN.
+            super().receive(super().readable())
 
     def fin_arrives(self, now: int) -> None:
         super().fin_arrives(now)
@@ -216,13 +219,15 @@ class Fault:
     client: ClassVar[str]
 
     def __init__(self, value: float | None = None) -> None:
-        self.value: Any = self.default if value is None else value
-        if not self.low <= self.value <= self.high or self.whole and self.value != int(self.value):
+        if value is None:
+            value = self.default
+        if not self.low <= value <= self.high or self.whole and value != int(value):
             kind = "a whole number" if self.whole else "a number"
-            raise ValueError(f"{self.name} takes {self.argument}: {kind}, {self.low:g} to {self.high:g}, not {value}")
+            raise ValueError(f"{self.name} takes {self.argument}: {kind}, {self.low} to {self.high}, not {value}")
+        self.value: Any = int(value) if self.whole else value
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.value:g}" if self.argument else self.name
+        return f"{self.name}:{self.value}" if self.argument else self.name
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -242,7 +247,7 @@ class Fault:
     @classmethod
     def usage(cls) -> str:
         """Its name and argument, with the default."""
-        return f"{cls.name}:{cls.default:g}" if cls.argument else cls.name
+        return f"{cls.name}:{cls.default}" if cls.argument else cls.name
 
     def options(self) -> dict[str, Any]:
         """What it chooses for the SYN-ACK: arguments of ``Accept``."""
@@ -294,7 +299,7 @@ class LoseSynAck(Fault):
     """Loses the first n SYN-ACKs; the request stays in the syn queue."""
 
     name, argument, default, low, high = "lose-synack", "how many SYN-ACKs, first ones and repeated ones, are lost", 1, 1, 100
-    client = "connect() takes a second longer for n of 1 or 2 (SYN and SYN-ACK are both sent again), three for 3 or 4, and then succeeds."
+    client = "connect() takes a second longer, and more for a larger n, as SYN and SYN-ACK are both sent again; then it succeeds."
 
     def loses(self, nth: int) -> bool:
         return nth <= int(self.value)
@@ -334,7 +339,7 @@ class DropSyn(Fault):
     """Says nothing to the SYN. With a probability, each repetition of the SYN has its own chance."""
 
     name = "drop-syn"
-    client = "connect() fails with ETIMEDOUT, or with its own timeout; the SYN comes again after 1, 3, 7, ... s (on Linux)."
+    client = "connect() fails with ETIMEDOUT, or with its own timeout; the SYN comes again after a second, and on."
 
     def verdict(self, verdict: Accept | DropVerdict | Reset | Delay) -> Accept | DropVerdict | Reset | Delay:
         return DROP

@@ -14,17 +14,19 @@ from pathlib import Path
 import pytest
 
 from fastnet._flow import FourTuple
+from fastnet.driver import Driver
 from fastnet.netns import Namespace
-from fastnet.server import Discard, Echo, Http, LoadServer, Mode
+from fastnet.server import Chargen, Discard, Echo, Http, LoadServer, Mode
 from fastnet.server import faults as table
 from fastnet.server.faults import FAULTS, Dice, FinAfter, ResetSyn, policy, read
 from fastnet.stack import Stack
 from tests.wire.conftest import STACK
+from tests.wire.test_kernel_clients import listening
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BODY = bytes(range(256)) * 200
-TCPI_RTT = 68
-"""Offsets in struct tcp_info (linux/tcp.h), bytes: microseconds."""
+TCPI_RTT, TCPI_TOTAL_RETRANS = 68, 100
+"""Offsets in struct tcp_info (linux/tcp.h), bytes: microseconds; segments."""
 
 
 @contextmanager
@@ -93,7 +95,9 @@ def kernel(name: str) -> int:
 # ---- the handshake ----
 
 
-@pytest.mark.parametrize(("fault", "least", "most"), [("lose-synack:1", 0.8, 1.9), ("delay-synack:0.4", 0.35, 0.9)])
+@pytest.mark.parametrize(
+    ("fault", "least", "most"), [("lose-synack:1", 0.8, 1.9), ("lose-synack:3", 1.5, 4), ("delay-synack:0.4", 0.35, 0.9)]
+)
 def test_a_late_synack(namespace: Namespace, fault: str, least: float, most: float) -> None:
     with serving(namespace, Http(BODY), fault):
         started = time.monotonic()
@@ -188,7 +192,7 @@ def test_zero_window(namespace: Namespace, size: int) -> None:
         with pytest.raises(TimeoutError):
             sock.sendall(bytes(20_000_000))
         assert server.bytes_received == size
-        assert kernel("TCPToZeroWindowAdv") == 0 and server.stack.counters.TcpInSegs > 2
+        assert kernel("TCPWinProbe") >= 1
 
 
 def test_zero_window_after_an_answer(namespace: Namespace) -> None:
@@ -208,8 +212,9 @@ def test_trickle(namespace: Namespace) -> None:
             part = sock.recv(65536)
             got += part
             parts.append(len(part))
-        assert set(parts[:-1]) == {50} and len(parts) >= 4
-        assert time.monotonic() - started >= 0.1 * (len(parts) - 1) - 0.05
+        # A slow reader may find two portions.
+        assert all(part % 50 == 0 for part in parts[:-1]) and len(parts) >= 3
+        assert time.monotonic() - started >= 0.1 * (len(got) // 50) - 0.05
 
 
 def test_delay_ack(namespace: Namespace) -> None:
@@ -222,6 +227,14 @@ def test_delay_ack(namespace: Namespace) -> None:
         started = time.monotonic()
         sock.shutdown(socket.SHUT_WR)
         assert sock.recv(1) == b"" and time.monotonic() - started < 0.1, "a FIN takes the ACK along"
+
+
+def test_delay_ack_beyond_the_retransmission_timeout(namespace: Namespace) -> None:
+    with serving(namespace, Discard(), "delay-ack:0.5") as server, client() as sock:
+        sock.sendall(b"x")
+        time.sleep(0.7)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        assert struct.unpack_from("I", info, TCPI_TOTAL_RETRANS)[0] >= 1 and server.bytes_received == 1
 
 
 def test_small_mss(namespace: Namespace) -> None:
@@ -286,6 +299,43 @@ def test_a_function_chooses(namespace: Namespace) -> None:
         with client() as sock:
             sock.sendall(GET)
             assert until_the_end(sock) == (b"HTT", 0)
+
+
+@pytest.mark.parametrize("fault", ["fin-after:200000", "reset-after:200000", "trickle:100000/0.01", "silence", "zero-window:0"])
+def test_chargen_with_faults(namespace: Namespace, fault: str) -> None:
+    """A mode that sends without being asked, and for ever."""
+    with serving(namespace, Chargen(), fault) as server:
+        with client(0.5) as sock:
+            size = 0 if fault == "silence" else 200_000
+            got = 0
+            while got < size:
+                got += len(sock.recv(size - got))
+            if fault.endswith("200000"):
+                assert until_the_end(sock) == (b"", errno.ECONNRESET if fault.startswith("reset") else 0)
+        eventually(lambda: server.open == (fault == "silence"))
+
+
+def test_what_comes_after_the_fin_is_read(namespace: Namespace) -> None:
+    """A client that goes on sending sees neither a RST nor a shut window."""
+    with serving(namespace, Echo(), "fin-after:2") as server:
+        with client() as sock:
+            sock.sendall(b"abcd")
+            assert until_the_end(sock) == (b"ab", 0)
+            sock.sendall(bytes(5_000_000))
+        eventually(lambda: server.open == 0)
+        assert server.stack.counters.TcpOutRsts == 0
+
+
+def test_with_sockets(driver: Driver) -> None:
+    """Faults are the listener's, whoever accepts."""
+    with listening(driver) as listener:
+        assert listener.listener is not None
+        listener.listener.set_policy(policy(lambda flow: FinAfter(5)))
+        with client() as sock:
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"hello, world")
+                assert until_the_end(sock) == (b"hello", 0)
 
 
 def test_dice_repeat() -> None:
