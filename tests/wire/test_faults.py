@@ -16,10 +16,11 @@ import pytest
 from fastnet._flow import FourTuple
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
-from fastnet.server import Chargen, Discard, Echo, Http, LoadServer, Mode
+from fastnet.server import Chargen, Discard, Echo, Http, LoadServer, Mode, Session
 from fastnet.server import faults as table
-from fastnet.server.faults import FAULTS, Dice, FinAfter, ResetSyn, policy, read
+from fastnet.server.faults import FAULTS, Dice, FaultyConnection, FinAfter, ResetSyn, policy, read
 from fastnet.stack import Stack
+from fastnet.tcp.connection import Connection
 from tests.wire.conftest import STACK
 from tests.wire.test_kernel_clients import listening
 
@@ -336,6 +337,22 @@ def test_with_sockets(driver: Driver) -> None:
             with accepted:
                 accepted.sendall(b"hello, world")
                 assert until_the_end(sock) == (b"hello", 0)
+
+
+def test_who_has_no_fault_has_a_plain_connection(namespace: Namespace) -> None:
+    """So it pays nothing: its methods are the compiled ones, and none of them asks for faults."""
+    kinds = []
+
+    class Noting(Discard):
+        def opened(self, connection: Connection, server: LoadServer, now: int) -> Session:
+            kinds.append(type(connection))
+            return super().opened(connection, server, now)
+
+    with serving(namespace, Noting(), "small-mss:64@0.5", seed=1) as server:
+        for _ in range(20):
+            client().close()
+        eventually(lambda: server.accepted == 20)
+    assert set(kinds) == {Connection, FaultyConnection}
 
 
 def test_dice_repeat() -> None:
