@@ -3,6 +3,7 @@
     docs/states.md     the state machine, from fastnet.tcp.states.TRANSITIONS
     docs/settings.md   every setting, from fastnet.config
     docs/counters.md   every counter, from fastnet.counters
+    docs/faults.md     every fault of the load-test server, from fastnet.server.faults
     docs/rfc9293.md    every requirement of RFC 9293 and the test that proves it, from docs/rfc9293.tsv
 """
 
@@ -16,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from fastnet import config, counters
+from fastnet.server.faults import FAULTS
 from fastnet.tcp.states import TRANSITIONS, Event, State
 
 HERE = Path(__file__).parent
@@ -91,6 +93,19 @@ def counted() -> str:
     return "\n".join(lines)
 
 
+
+def faults() -> str:
+    """Every fault of the load-test server."""
+    lines = ["# Faults", "", "What a server may do wrong on purpose: `fastnet serve MODE --fault NAME[:ARG][@PROBABILITY]`, more than once"]
+    lines += ["if wanted. Each connection draws each fault with its probability, 1 where none is given; `--fault-seed` repeats the"]
+    lines += ["draws for the n-th SYN. In Python: `listener.set_policy(policy(choose))` of `fastnet.server.faults`, where `choose`"]
+    lines += ["says for a 4-tuple which fault its connection has, or None. `tests/wire/test_faults.py` proves each with the"]
+    lines += ["kernel's own client.", ""]
+    lines += ["| with its default | argument | what the server does | what a good client should see |", "|---|---|---|---|"]
+    lines += [f"| `{kind.usage()}` | {kind.argument} | {kind.__doc__} | {kind.client} |" for kind in FAULTS.values()]
+    return "\n".join(lines)
+
+
 def tests_of(path: Path) -> dict[str, str]:
     """Name of each test of a module -> why it may not run: a mark, or a call, that skips it; "" for one that runs."""
     tree = ast.parse(path.read_text())
@@ -138,7 +153,7 @@ def rfc9293() -> str:
     return "\n".join(["# RFC 9293, requirement by requirement", "", f"Of {len(rows)} labels: {summary}.", "", *lines])
 
 
-PAGES = {"states.md": states, "settings.md": settings, "counters.md": counted, "rfc9293.md": rfc9293}
+PAGES = {"states.md": states, "settings.md": settings, "counters.md": counted, "faults.md": faults, "rfc9293.md": rfc9293}
 
 
 def main() -> None:

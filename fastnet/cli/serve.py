@@ -20,7 +20,19 @@ from fastnet.config import Settings
 from fastnet.netns import Namespace, configure, isolated
 from fastnet.server import AcceptClose, Chargen, Discard, Echo, Http, LoadServer, Mode
 from fastnet.server.base import Report
+from fastnet.server.faults import Corrupt, Dice, Fault, policy, read
 from fastnet.stack import Stack
+
+
+def faults_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[tuple[Fault, float]]:
+    """``--fault NAME[:ARG][@PROBABILITY]``, again and again.
+
+    :raises click.BadParameter: no such fault, or not an argument that it takes
+    """
+    try:
+        return [read(value) for value in values]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -43,6 +55,11 @@ from fastnet.stack import Stack
 @click.option("--status", default=200, show_default=True, type=click.IntRange(200, 599), help="http: the answer's status.")
 @click.option("--delay", default=0.0, show_default=True, type=click.FloatRange(0, 3600), help="http: seconds before the answer.")
 @click.option("--reset", is_flag=True, help="accept-close: with a RST instead of a FIN.")
+@click.option(
+    "--fault", "faults", metavar="NAME[:ARG][@PROBABILITY]", multiple=True, callback=faults_of,
+    help="Go wrong on purpose, such as fin-after:1000@0.3; docs/faults.md has them all. May be repeated.",
+)  # fmt: skip
+@click.option("--fault-seed", default=0, show_default=True, help="Of what --fault leaves to chance: the same again with the same.")
 @click.option("--private", is_flag=True, help="In a private network namespace; implied by a command.")
 @click.option("--duration", default=None, type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON every second, and a summary, on standard output.")
@@ -63,6 +80,8 @@ def serve(
     status: int,
     delay: float,
     reset: bool,
+    faults: list[tuple[Fault, float]],
+    fault_seed: int,
     private: bool,
     duration: float | None,
     as_json: bool,
@@ -87,6 +106,8 @@ def serve(
         content = (b"fastnet " * (body_size // 8 + 1))[:body_size]
     elif body_file is not None:
         content = body_file.read_bytes()
+    # A kernel that leaves a checksum out does not look at it either.
+    offload = offload and not any(isinstance(fault, Corrupt) for fault, _ in faults)
     modes: dict[str, Callable[[], Mode]] = {
         "http": lambda: Http(content, status, delay),
         "echo": Echo,
@@ -98,6 +119,8 @@ def serve(
     def on(tun: Tun) -> int:
         stack = Stack(tun, (address,), settings)
         server = LoadServer(stack, modes[mode](), address, port, backlog)
+        if faults:
+            server.listener.set_policy(policy(Dice(faults, fault_seed), fault_seed))
         return run(server, command, duration, as_json, f"{mode} on {address} port {port} ({tun.name})")
 
     if private or command:

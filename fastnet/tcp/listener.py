@@ -283,11 +283,15 @@ class Listener(Tuned):
     def complete(self, request: Request, seg: Segment, now: int) -> None:
         """A connection for whoever accepts it."""
         context = self.context
-        connection = Connection.__new__(Connection)
-        connection.establish(context, request, seg, now)
-        connection.ttl = self.ttl
-        connection.tos = self.tos
-        if request.choice is not None:
+        if request.choice is None:
+            connection = Connection.__new__(Connection)
+            connection.establish(context, request, seg, now)
+            connection.ttl = self.ttl
+            connection.tos = self.tos
+        else:
+            kind = request.choice.kind or Connection
+            connection = kind.__new__(kind)
+            connection.establish(context, request, seg, now)
             connection.ttl = request.choice.ttl or self.ttl
             connection.tos = request.choice.tos or self.tos
         self.queue_connection(connection)

@@ -46,6 +46,7 @@ class Accept(Verdict):
     :param timestamps, sack: False leaves the option out
     :param ttl, tos: of the SYN-ACK and of the connection's packets
     :param options: the option bytes, as they stand, at most 40; what they leave out is not agreed. Instead of the five above
+    :param kind: what the connection is made as, a subclass of ``Connection``
     :raises ValueError: a value that its field cannot take
     """
 
@@ -58,6 +59,7 @@ class Accept(Verdict):
     ttl: int = 0
     tos: int = 0
     options: bytes | None = None
+    kind: type[Any] | None = None
 
     def __post_init__(self) -> None:
         bounds = {"isn": MASK, "mss": 0xFFFF, "window": 0xFFFF, "ttl": 255, "tos": 255}
