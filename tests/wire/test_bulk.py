@@ -94,8 +94,8 @@ Connect = Callable[[Driver], tuple[AnySocket, AnySocket]]
 EITHER_WAY = pytest.mark.parametrize("connect", [fastnet_connects, the_kernel_connects])
 
 
-def exchange(driver: Driver, connect: Connect, size: int, how: Callable[[AnySocket, AnySocket, int], None]) -> None:
-    """One connection, from its SYN to both ends."""
+def exchange(driver: Driver, connect: Connect, size: int, how: Callable[[AnySocket, AnySocket, int], None], *, clean: bool = True) -> None:
+    """One connection, from its SYN to both ends. On a wire that is not clean, an ACK may come twice, or too late."""
     client, server = connect(driver)
     with client, server:
         how(client, server, size)
@@ -105,7 +105,7 @@ def exchange(driver: Driver, connect: Connect, size: int, how: Callable[[AnySock
         time.sleep(0.01)
     assert counters.TcpCurrEstab == 0 and counters.TcpEstabResets == 0
     # What was sent again for nothing is acknowledged once more, maybe after the end; that is answered with a RST, as it has to be.
-    assert counters.TcpOutRsts == 0 or counters.TcpRetransSegs
+    assert counters.TcpOutRsts == 0 or counters.TcpRetransSegs or not clean
 
 
 @EITHER_WAY
@@ -127,7 +127,7 @@ def test_both_ways_at_once(driver: Driver, connect: Connect) -> None:
 def test_a_bad_wire(namespace: Namespace, connect: Connect, impairment: Impairment) -> None:
     device = ImpairedDevice(namespace.add_tun(), impairment, seed=5)
     with Driver(Stack(device, (STACK,))) as driver:
-        exchange(driver, connect, SMALL, one_after_the_other)
+        exchange(driver, connect, SMALL, one_after_the_other, clean=False)
         if impairment.loss:
             assert driver.stack.counters.TcpRetransSegs > 0
 
@@ -139,7 +139,7 @@ def test_a_kernel_without_an_option(namespace: Namespace, connect: Connect, sett
     sysctl(f"net.ipv4.{setting}", 0)
     device = ImpairedDevice(namespace.add_tun(), impairment, seed=9)
     with Driver(Stack(device, (STACK,))) as driver:
-        exchange(driver, connect, SMALL, one_after_the_other)
+        exchange(driver, connect, SMALL, one_after_the_other, clean=not impairment.loss)
 
 
 @EITHER_WAY
