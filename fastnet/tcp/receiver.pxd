@@ -8,7 +8,6 @@ cdef int MAX_PIECES, QUICK_ACKS, MAX_SACK_BLOCKS
 
 
 @cython.final
-@cython.no_gc
 cdef class Receiver:
     cdef public ByteRing buffer
     cdef public list pieces

@@ -7,7 +7,6 @@ cdef int COMPACT
 
 
 @cython.final
-@cython.freelist(512)
 cdef class Flight:
     cdef public unsigned int seq
     cdef public unsigned int end
@@ -18,7 +17,6 @@ cdef class Flight:
 
 
 @cython.final
-@cython.no_gc
 cdef class Scoreboard:
     cdef public list flights
     cdef public Rack rack
