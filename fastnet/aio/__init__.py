@@ -1,0 +1,1 @@
+"""asyncio in process: an event loop that drives a stack."""

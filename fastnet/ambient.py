@@ -1,0 +1,75 @@
+"""The stack under a program that was not written for one: which addresses are its, and where the environment says to find it.
+
+A program that runs under ``fastnet.patched()`` or on an event loop of ``fastnet.aio`` names addresses only. What belongs to the stack goes
+to the stack, and everything else to the kernel, by one rule for all doors.
+"""
+
+import ipaddress
+import os
+
+from fastnet._tun import Tun
+from fastnet.config import SettingError
+from fastnet.driver import Driver
+from fastnet.stack import Stack
+
+NETWORKS = ("198.18.0.0/15",)
+"""What is reached over the stack's device, unless one says otherwise: the benchmarking addresses (RFC 2544)."""
+
+
+class Ambient:
+    """A driver with its stack, and the rule for addresses.
+
+    :param driver: whose stack it is; it may have its thread or not
+    :param networks: what is reached over its device, IPv4 networks in text
+    :raises ValueError: not an IPv4 network
+    """
+
+    def __init__(self, driver: Driver, networks: tuple[str, ...] = NETWORKS) -> None:
+        self.driver = driver
+        self.networks = tuple(ipaddress.IPv4Network(text) for text in networks)
+
+    def is_local(self, host: str | None) -> bool:
+        """Does a server that binds to this host listen on the stack? On its addresses, and on the wildcard ("", None, "0.0.0.0")."""
+        if host in (None, "", "0.0.0.0"):
+            return True
+        address = _ipv4(host)
+        return address is not None and not address.is_loopback and self.driver.stack.is_local(str(address))
+
+    def leads_to(self, host: str | None) -> bool:
+        """Does a client that connects to this host go over the stack?"""
+        address = _ipv4(host)
+        return address is not None and any(address in network for network in self.networks)
+
+
+def _ipv4(host: str | None) -> ipaddress.IPv4Address | None:
+    # Names are the kernel's to resolve; what they resolve to comes back here.
+    try:
+        return ipaddress.IPv4Address(host or "")
+    except ValueError:
+        return None
+
+
+def from_environment() -> Ambient:
+    """The stack that the environment describes, without its thread.
+
+    FASTNET_TUN is the name of a TUN device in this network namespace, FASTNET_ADDRESS the stack's addresses (default 198.18.0.2),
+    FASTNET_NETWORKS what is reached over it, FASTNET_SET settings as ``name=value``; each a list with commas. ``fastnet run`` sets them.
+
+    :raises OSError: no such device, or no permission
+    :raises ValueError: a variable that is missing or not what it should be
+    """
+    name = os.environ.get("FASTNET_TUN")
+    if not name:
+        raise ValueError("FASTNET_TUN names no TUN device: start the program with `fastnet run -- COMMAND`, or set it")
+    settings: dict[str, str] = {}
+    for pair in _list("FASTNET_SET"):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingError(f"FASTNET_SET: {pair!r} is not name=value")
+        settings[key.strip()] = value.strip()
+    stack = Stack(Tun(name), _list("FASTNET_ADDRESS") or ("198.18.0.2",), settings)
+    return Ambient(Driver(stack), _list("FASTNET_NETWORKS") or NETWORKS)
+
+
+def _list(variable: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in os.environ.get(variable, "").split(",") if part.strip())
