@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Any, BinaryIO
 
 from fastnet.clock import ManualClock
 from fastnet.config import Settings
+from fastnet.devices.base import Device
+from fastnet.devices.capture import Capture, CapturedDevice
 from fastnet.devices.impairment import PERFECT, ImpairedLink, Impairment
 from fastnet.stack import NEVER, Stack
 
@@ -25,7 +27,9 @@ class Twins:
     :param settings_a: of stack ``a``: a ``Settings``, or a mapping of Linux's names to values; ``settings_b``: of ``b``
     :param mtu: of the link, bytes
     :param slots: packets in a batch
+    :param capture: a file open for writing bytes, for what each end sends and receives, as pcapng
     :ivar clock: the time, ns
+    :ivar capture: the ``Capture`` of that file, to be closed before it; None without
     :ivar link: the link; ``link.forth.impairment`` and ``link.back.impairment`` may be set at any time
     :raises SettingError: a setting that does not exist, or a value it cannot take
     """
@@ -39,12 +43,18 @@ class Twins:
         settings_b: Settings | Mapping[str, Any] | None = None,
         mtu: int = 1500,
         slots: int = 256,
+        capture: BinaryIO | None = None,
     ) -> None:
         # Not 0, as no host's clock is.
         self.clock = ManualClock(SECOND)
         self.link = ImpairedLink(impairment, back, self.clock, seed, mtu)
-        self.a = Stack(self.link.a, ("198.18.0.1",), settings_a, self.clock, Random(f"{seed} a").randbytes, slots)
-        self.b = Stack(self.link.b, ("198.18.0.2",), settings_b, self.clock, Random(f"{seed} b").randbytes, slots)
+        ends: list[Device] = [self.link.a, self.link.b]
+        self.capture: Capture | None = None
+        if capture is not None:
+            self.capture = Capture(capture, self.clock)
+            ends = [CapturedDevice(end, self.capture, name) for end, name in zip(ends, "ab", strict=True)]
+        self.a = Stack(ends[0], ("198.18.0.1",), settings_a, self.clock, Random(f"{seed} a").randbytes, slots)
+        self.b = Stack(ends[1], ("198.18.0.2",), settings_b, self.clock, Random(f"{seed} b").randbytes, slots)
         self._deadlines = (NEVER, NEVER)
         self._due = NEVER
 

@@ -4,7 +4,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -17,6 +18,8 @@ from rich.live import Live
 from fastnet._tun import Tun
 from fastnet.cli.options import fail, set_option
 from fastnet.config import Settings
+from fastnet.devices import Capture, CapturedDevice, Device
+from fastnet.devices.capture import MIB
 from fastnet.netns import Namespace, configure, isolated
 from fastnet.server import AcceptClose, Chargen, Discard, Echo, Http, LoadServer, Mode
 from fastnet.server.base import Report
@@ -60,6 +63,14 @@ def faults_of(_context: click.Context, _parameter: click.Parameter, values: tupl
     help="Go wrong on purpose, such as fin-after:1000@0.3; docs/faults.md has them all. May be repeated.",
 )  # fmt: skip
 @click.option("--fault-seed", default=0, show_default=True, help="Of what --fault leaves to chance: the same again with the same.")
+@click.option(
+    "--capture", default=None, type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all packets, both ways, to a pcapng file.",
+)  # fmt: skip
+@click.option(
+    "--capture-limit", default=64, show_default=True, type=click.IntRange(1, 1 << 20),
+    help="MiB of that file; then it ends, and the server goes on.",
+)  # fmt: skip
 @click.option("--private", is_flag=True, help="In a private network namespace; implied by a command.")
 @click.option("--duration", default=None, type=click.FloatRange(0, min_open=True), help="Stop after so many seconds.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON every second, and a summary, on standard output.")
@@ -82,6 +93,8 @@ def serve(
     reset: bool,
     faults: list[tuple[Fault, float]],
     fault_seed: int,
+    capture: Path | None,
+    capture_limit: int,
     private: bool,
     duration: float | None,
     as_json: bool,
@@ -117,11 +130,11 @@ def serve(
     }
 
     def on(tun: Tun) -> int:
-        stack = Stack(tun, (address,), settings)
-        server = LoadServer(stack, modes[mode](), address, port, backlog)
-        if faults:
-            server.listener.set_policy(policy(Dice(faults, fault_seed), fault_seed))
-        return run(server, command, duration, as_json, f"{mode} on {address} port {port} ({tun.name})")
+        with captured(tun, capture, capture_limit * MIB) as device:
+            server = LoadServer(Stack(device, (address,), settings), modes[mode](), address, port, backlog)
+            if faults:
+                server.listener.set_policy(policy(Dice(faults, fault_seed), fault_seed))
+            return run(server, command, duration, as_json, f"{mode} on {address} port {port} ({tun.name})")
 
     if private or command:
 
@@ -139,6 +152,29 @@ def serve(
             sys.exit(on(tun))
     except (OSError, ValueError) as error:
         fail(error)
+
+
+@contextmanager
+def captured(tun: Tun, path: Path | None, limit: int) -> Iterator[Device]:
+    """The device; with a path, one that writes its packets there, and says in the end if some are not in the file."""
+    if path is None:
+        yield tun
+        return
+    try:
+        file = path.open("wb")
+    except OSError as error:
+        fail(f"--capture {path}: {error.strerror}")
+    capture = Capture(file, limit=limit)
+    try:
+        yield CapturedDevice(tun, capture)
+    finally:
+        capture.close()
+        with suppress(OSError):  # The capture knows it already.
+            file.close()
+        if capture.failure is not None:
+            click.echo(f"fastnet: {path} is not complete: {capture.failure.strerror}", err=True)
+        elif capture.left_out:
+            click.echo(f"fastnet: {path} is full: {capture.left_out} packets are not in it; see --capture-limit", err=True)
 
 
 def check_addresses(address: str, kernel: str) -> None:

@@ -1,0 +1,207 @@
+"""What passes a device, written down as pcapng: for Wireshark, tshark, scapy, dpkt and whoever asks why.
+
+The format is draft-ietf-opsawg-pcapng: blocks of 32-bit words, an interface for each device, packets as the IP layer has them.
+"""
+
+import struct
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from fastnet._checksum import checksum, pseudo_header
+from fastnet._ring import PacketRing
+from fastnet.devices.base import Device
+
+SECTION_HEADER, INTERFACE, STATISTICS, PACKET = 0x0A0D0D0A, 1, 5, 6
+"""Types of blocks."""
+BYTE_ORDER_MAGIC = 0x1A2B3C4D
+LINKTYPE_RAW = 101
+"""Packets that begin with an IPv4 or IPv6 header."""
+OPT_END, IF_NAME, IF_TSRESOL, EPB_FLAGS, ISB_IFDROP, SHB_USERAPPL = 0, 2, 9, 2, 5, 4
+"""Options of blocks."""
+INBOUND, OUTBOUND = 1, 2
+"""The direction in epb_flags."""
+NANOSECONDS = b"\x09"
+"""Timestamps count 10 ** -9 s."""
+STATISTICS_SIZE = 40
+"""Bytes of an interface's statistics."""
+MIB = 1 << 20
+CHECKSUM_AT = {6: 16, 17: 6}
+"""Protocol -> where in its header the checksum is: TCP, UDP."""
+
+
+def block(kind: int, body: bytes) -> bytes:
+    """A block: its type, its length before and after."""
+    size = 12 + len(body)
+    return struct.pack("<II", kind, size) + body + struct.pack("<I", size)
+
+
+def padded(data: bytes) -> bytes:
+    """Bytes, filled up with zeros to a whole word."""
+    return data + bytes(-len(data) % 4)
+
+
+def option(code: int, value: bytes) -> bytes:
+    """An option of a block."""
+    return struct.pack("<HH", code, len(value)) + padded(value)
+
+
+END = option(OPT_END, b"")
+
+
+class Capture:
+    """A pcapng file, which one device or several write. It keeps the first packets: when it is full, all later ones are only counted.
+
+    Any thread may call it. What goes wrong with the file ends the capture, not the traffic.
+
+    :param file: open for writing bytes; it stays open
+    :param clock: the time of packets, ns; since 1970, if programs are to show dates
+    :param limit: bytes that the file may have
+    :ivar packets: packets written; ``left_out``: packets that came when it was full, or over
+    :ivar failure: why the file cannot be written, None while it can
+    """
+
+    def __init__(self, file: BinaryIO, clock: Callable[[], int] = time.time_ns, limit: int = 64 * MIB) -> None:
+        self.file = file
+        self.clock = clock
+        self.limit = limit
+        self.packets = 0
+        self.left_out = 0
+        self.failure: OSError | None = None
+        self.lock = threading.Lock()
+        self._written = 0
+        self._lost: list[int] = []
+        self._full = False
+        self._closed = False
+        header = struct.pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
+        self._write(block(SECTION_HEADER, header + option(SHB_USERAPPL, b"fastnet") + END))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def add_interface(self, name: str) -> int:
+        """One more device; its number."""
+        with self.lock:
+            options = option(IF_NAME, name.encode()) + option(IF_TSRESOL, NANOSECONDS) + END
+            self._write(block(INTERFACE, struct.pack("<HHI", LINKTYPE_RAW, 0, 0) + options))
+            self._lost.append(0)
+            return len(self._lost) - 1
+
+    def write(self, interface: int, direction: int, packets: list[bytes]) -> None:
+        """Packets that pass an interface now, ``INBOUND`` or ``OUTBOUND``."""
+        options = option(EPB_FLAGS, struct.pack("<I", direction)) + END
+        with self.lock:
+            now = self.clock()
+            for packet in packets:
+                size = len(packet)
+                head = struct.pack("<IIIII", interface, now >> 32, now & 0xFFFFFFFF, size, size)
+                data = block(PACKET, head + padded(packet) + options)
+                # There has to be room for the statistics at the end.
+                self._full = self._full or self._written + len(data) + STATISTICS_SIZE * len(self._lost) > self.limit
+                if self._full:
+                    self._lost[interface] += 1
+                    self.left_out += 1
+                else:
+                    self._write(data)
+                    self.packets += 1
+
+    def close(self) -> None:
+        """Write how many packets of each interface were left out, and nothing after that. The file is not closed."""
+        with self.lock:
+            if self._closed:
+                return
+            now = self.clock()
+            for interface, lost in enumerate(self._lost):
+                head = struct.pack("<III", interface, now >> 32, now & 0xFFFFFFFF)
+                self._write(block(STATISTICS, head + option(ISB_IFDROP, struct.pack("<Q", lost)) + END))
+            self._closed = self._full = True
+            try:
+                self.file.flush()
+            except OSError as error:
+                self.failure = error
+
+    def _write(self, data: bytes) -> None:
+        try:
+            if self.failure is None:
+                self.file.write(data)
+                self._written += len(data)
+        except OSError as error:
+            self.failure = error
+            self._full = True
+
+
+class CapturedDevice:
+    """Another device, whose packets are written down as they pass, both ways.
+
+    Where a checksum is left to the device or was vouched for by it (offload), the file has the one that the packet would have on a wire;
+    a packet that the device is to cut into segments is written whole, as tcpdump shows it.
+
+    :param device: the device; from now on, only this wrapper calls it
+    :param file: a ``Capture``, or a file open for writing bytes, which becomes one with its usual limit
+    :param name: of the interface in the file; "": the device's own
+    :param clock: of a file, as ``Capture``'s
+    :ivar capture: the ``Capture``; close it before the file
+    """
+
+    def __init__(self, device: Device, file: Capture | BinaryIO, name: str = "", clock: Callable[[], int] = time.time_ns) -> None:
+        self.device = device
+        self.mtu = device.mtu
+        self.offload = bool(getattr(device, "offload", False))
+        self.capture = file if isinstance(file, Capture) else Capture(file, clock)
+        self._interface = self.capture.add_interface(name or getattr(device, "name", type(device).__name__))
+
+    def receive(self, ring: PacketRing) -> int:
+        """Append packets to a ring until none waits or the ring is full; how many.
+
+        :raises OSError: as the device does
+        """
+        first = ring.count
+        received = self.device.receive(ring)
+        if received:
+            self.capture.write(self._interface, INBOUND, [packet_in(ring, slot) for slot in range(first, ring.count)])
+        return received
+
+    def transmit(self, ring: PacketRing) -> int:
+        """Send all packets of a ring, which is empty afterwards; how many the device took."""
+        self.capture.write(self._interface, OUTBOUND, [packet_in(ring, slot) for slot in range(ring.count)])
+        return self.device.transmit(ring)
+
+    def wait(self, timeout: int) -> bool:
+        """Sleep until packets wait or ``wake``; True when packets wait.
+
+        :raises OSError: as the device does
+        """
+        return self.device.wait(timeout)
+
+    def wake(self) -> int:
+        """End a ``wait``, from any thread."""
+        return self.device.wake()
+
+
+def packet_in(ring: PacketRing, slot: int) -> bytes:
+    """A copy of the packet in a slot, with a transport checksum where offload has left it out."""
+    packet = ring.packet(slot).tobytes()
+    return with_checksum(packet) if ring.checked[slot] else packet
+
+
+def with_checksum(packet: bytes) -> bytes:
+    """An IPv4 packet with its TCP or UDP checksum filled in; anything else, and what is too short, as it is."""
+    if len(packet) < 20 or packet[0] >> 4 != 4:
+        return packet
+    protocol, header, total = packet[9], (packet[0] & 15) * 4, int.from_bytes(packet[2:4])
+    at = header + CHECKSUM_AT.get(protocol, 0)
+    is_fragment = int.from_bytes(packet[6:8]) & 0x3FFF
+    if protocol not in CHECKSUM_AT or header < 20 or not at + 2 <= total <= len(packet) or is_fragment:
+        return packet
+    whole = bytearray(packet)
+    whole[at : at + 2] = bytes(2)
+    source, target = (".".join(map(str, packet[i : i + 4])) for i in (12, 16))
+    initial = pseudo_header(source, target, protocol, total - header)
+    # 0 would say that there is none, in UDP; in TCP both are the same sum.
+    whole[at : at + 2] = (checksum(whole, header, total - header, initial) or 0xFFFF).to_bytes(2)
+    return bytes(whole)
