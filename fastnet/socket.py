@@ -9,7 +9,7 @@
     client = create_connection(driver, ("198.18.0.1", 80), timeout=5)
 
 What a call does, what it waits for and what it raises is what ``socket.socket`` of family AF_INET, type SOCK_STREAM does, waits for and
-raises on Linux. Hosts are IPv4 addresses: there is no resolver. Not there yet: ``fileno`` for selectors.
+raises on Linux. Hosts are IPv4 addresses: there is no resolver.
 """
 
 import builtins
@@ -24,6 +24,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from fastnet.descriptor import ENDED, ERROR, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor
 from fastnet.driver import Driver
 from fastnet.sockopt import Options, fail
 from fastnet.tcp.connection import Connection
@@ -72,6 +73,9 @@ class Socket:
         self._closed = False
         self._shut_read = False
         self._error = 0
+        # Made when somebody asks for it.
+        self._descriptor: Descriptor | None = None
+        self._number = -1
         if _connection is not None:
             _connection.owner = self
             self._phase = CONNECTED
@@ -81,6 +85,63 @@ class Socket:
     def wake(self) -> None:
         """Called by the driver, with its lock held, when there is something to see."""
         self._changed.notify_all()
+        if self._descriptor is not None:
+            self._descriptor.show(self._events())
+
+    # ---- waiting with select, poll, epoll ----
+
+    def fileno(self) -> int:
+        """A descriptor to wait on with select, poll, epoll and what is built on them; -1 after ``close``.
+
+        Made at the first call. It shows what the kernel would show for the socket, after every call and whenever the stack is polled: with a
+        driver by hand, somebody has to. It is for waiting alone: reading from it or writing to it spoils it.
+        """
+        with self._driver.lock:
+            if self._descriptor is None and not self._closed:
+                self._descriptor = Descriptor()
+                self._number = self._descriptor.add()
+                self._show()
+            return self._number
+
+    def _show(self) -> None:
+        if self._descriptor is not None:
+            self._descriptor.show(self._events())
+
+    def _events(self) -> int:
+        """What tcp_poll() says. A socket that never had a connection lacks its EPOLLHUP."""
+        if self._listener is not None:
+            return READABLE if self._listener.accept_queue else 0
+        connection = self._connection
+        events = ERROR if self._error else 0
+        if connection is None:
+            return events | WRITABLE
+        state = connection.state
+        if connection.error:
+            events |= ERROR
+        if state in OPENING:
+            return events
+        if state in (State.CLOSED, State.TIME_WAIT):
+            return events | ENDED
+        if connection.fin_received or self._shut_read:
+            events |= READABLE | READ_HANG_UP
+        elif connection.readable():
+            events |= READABLE
+        if state not in (State.ESTABLISHED, State.CLOSE_WAIT):
+            events |= WRITABLE
+            if events & READ_HANG_UP:
+                events |= HANG_UP
+        elif self._has_room(connection):
+            events |= WRITABLE
+        return events
+
+    def _has_room(self, connection: Connection) -> bool:
+        sender = connection.sender
+        if sender is None:
+            return True
+        if connection.writable() == 0:
+            # So that it is told when that changes, even if it was not a send that filled it.
+            sender.full = True
+        return not sender.full
 
     # ---- names ----
 
@@ -212,6 +273,7 @@ class Socket:
             self.name = (flow.local_address, flow.local_port)
             self._driver.names.take(self, flow.local_port)
         self._driver.flush()
+        self._show()
 
     def _is_opening(self) -> bool:
         return self._connection is not None and self._connection.state in OPENING
@@ -225,6 +287,7 @@ class Socket:
         self._shut_read = False
         if self.name is not None and not self._bound:
             self.name = ("0.0.0.0", self.name[1])
+        self._show()
 
     # ---- listening ----
 
@@ -246,6 +309,7 @@ class Socket:
             self._listener = self._driver.stack.listen(*self.name, backlog)
             self._listener.owner = self
             self._options.apply_to_listener(self._listener)
+            self._show()
 
     @property
     def listener(self) -> Listener | None:
@@ -273,6 +337,7 @@ class Socket:
                     self._options.apply_to_accepted(connection)
                     accepted = Socket(self._driver, connection, self._options.inherited())
                     self._driver.flush()
+                    self._show()
                     return accepted, (flow.remote_address, flow.remote_port)
                 self._wait(deadline)
 
@@ -298,6 +363,7 @@ class Socket:
                         return connection.receiver.buffer.peek(0, bufsize)
                     data = connection.receive(bufsize)
                     self._driver.flush()
+                    self._show()
                     return data
                 if bufsize == 0 or connection.fin_received or self._shut_read:
                     return b""
@@ -342,7 +408,9 @@ class Socket:
                 taken = connection.send_urgent(view) if flags & stdlib.MSG_OOB else connection.send(view)
                 if taken or not len(view):
                     self._driver.flush()
+                    self._show()
                     return taken
+                self._show()
             self._wait(deadline)
 
     def shutdown(self, how: int) -> None:
@@ -383,6 +451,10 @@ class Socket:
             if self._closed:
                 return
             self._closed = True
+            if self._descriptor is not None:
+                self._descriptor.remove(self._number)
+                os.close(self._number)
+                self._descriptor, self._number = None, -1
             now = self._driver.stack.clock()
             self._leave_name()
             if self._listener is not None:
@@ -420,6 +492,7 @@ class Socket:
             self._options.set(level, option, bytes(value), self._connection)
             # What waited may go now, and a timer may have been set.
             self._driver.flush()
+            self._show()
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:
         """The options of ``setsockopt``, SO_ERROR (tells what went wrong, once), SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN, TCP_INFO.
@@ -491,6 +564,8 @@ class Socket:
         connection = self._connection
         if not error and connection is not None:
             error, connection.error = connection.error, 0
+        if error:
+            self._show()
         return error
 
     def _status(self) -> int:
