@@ -17,6 +17,7 @@ import _socket
 import os
 import select
 import socket as stdlib
+from typing import Any
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -37,11 +38,13 @@ class Descriptor:
 
     Reading from the numbers, or writing to them, spoils what they show.
 
+    :param of: whose state it is: what ``find`` finds
     :ivar numbers: the descriptors, close-on-exec
     :ivar shown: the events that they show
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of: Any) -> None:
+        self.of = of
         self.numbers: list[int] = []
         self._begin()
 
@@ -50,6 +53,9 @@ class Descriptor:
         self._end, self._other = _socket.socketpair(stdlib.AF_UNIX, stdlib.SOCK_STREAM)
         self._end.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 0)
         self._end.send(SPARE)
+        status = os.fstat(self._end.fileno())
+        self._key = status.st_dev, status.st_ino
+        FOUND[self._key] = self
 
     def add(self, number: int = -1) -> int:
         """One more number; which one it is.
@@ -76,14 +82,18 @@ class Descriptor:
             if self.numbers:
                 self._hold(self.numbers[0])
         if not self.numbers:
-            self._other.close()
+            self._end_all()
+
+    def _end_all(self) -> None:
+        self._other.close()
+        del FOUND[self._key]
 
     def _hold(self, number: int) -> None:
         self._end = _socket.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM, 0, number)
 
     def _begin_anew(self) -> None:
         self._end.detach()
-        self._other.close()
+        self._end_all()
         numbers, self.numbers = self.numbers, []
         self._begin()
         for number in numbers:
@@ -131,3 +141,17 @@ class Descriptor:
         # A byte alone would keep the whole of its packet in the send buffer.
         self._other.recv(2 * len(FILLER), stdlib.MSG_DONTWAIT)
         self._end.send(SPARE, stdlib.MSG_DONTWAIT)
+
+
+FOUND: dict[tuple[int, int], Descriptor] = {}
+"""Device and inode of each descriptor's end: the same for all of its numbers, and for copies made with ``os.dup``."""
+
+
+def find(number: int) -> Any:
+    """Whose state a descriptor shows; None when it shows none, or is not open."""
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    found = FOUND.get((status.st_dev, status.st_ino))
+    return found.of if found is not None else None

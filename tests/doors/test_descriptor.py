@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fastnet.descriptor import ENDED, ERROR, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor
+from fastnet.descriptor import ENDED, ERROR, FOUND, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor, find
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.socket import Socket
@@ -50,15 +50,17 @@ HALF = [READABLE | READ_HANG_UP, READABLE | READ_HANG_UP | WRITABLE]
 @pytest.mark.parametrize("before", [*OPEN, *HALF, ENDED, ENDED | ERROR], ids=words)
 @pytest.mark.parametrize("after", [*OPEN, *HALF, ENDED, ENDED | ERROR], ids=words)
 def test_every_state_from_every_other(before: int, after: int) -> None:
-    descriptor = Descriptor()
+    descriptor = Descriptor("somebody")
     numbers = [descriptor.add(), descriptor.add(), descriptor.add(os.dup(0))]
     for events in (before, after, after, before, after):
         descriptor.show(events)
         assert [words(shown(number)) for number in numbers] == [words(events)] * 3
     for number in numbers:
         assert words(shown(number)) == words(after), "also when others are gone"
+        assert find(number) == "somebody"
         descriptor.remove(number)
         os.close(number)
+    assert not FOUND and find(0) is None and find(-1) is None
 
 
 def test_as_the_kernels_step_by_step(driver: Driver) -> None:
