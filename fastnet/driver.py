@@ -6,6 +6,8 @@ caller's thread ("by hand"), which is what a single-threaded test or a notebook 
 
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +33,7 @@ class Driver:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._sleeping_until = 0
+        self._later: deque[Callable[[], None]] = deque()
         self._failure: BaseException | None = None
 
     def start(self) -> Self:
@@ -80,6 +83,10 @@ class Driver:
         if self._thread is not None and stack.context.timers.next_deadline() < self._sleeping_until:
             stack.device.wake()
 
+    def later(self, call: Callable[[], None]) -> None:
+        """Have something called with the lock held, before the next poll; from any thread at any time, a collector of garbage too."""
+        self._later.append(call)
+
     def wait(self, condition: threading.Condition, deadline: float | None) -> bool:
         """Wait for a condition made on ``lock``, which is held; False when ``deadline`` (``time.monotonic``) has passed.
 
@@ -98,6 +105,8 @@ class Driver:
 
     def _poll(self) -> int:
         with self.lock:
+            while self._later:
+                self._later.popleft()()
             deadline: int = self.stack.poll(self.stack.clock())
             self._wake_owners()
             return deadline

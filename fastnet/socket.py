@@ -9,121 +9,134 @@
     client = create_connection(driver, ("198.18.0.1", 80), timeout=5)
 
 What a call does, what it waits for and what it raises is what ``socket.socket`` of family AF_INET, type SOCK_STREAM does, waits for and
-raises on Linux. Hosts are IPv4 addresses: there is no resolver. Not there yet: ``fileno`` for selectors.
+raises on Linux. Hosts are IPv4 addresses: there is no resolver.
 """
 
+import _socket
 import builtins
 import errno
 import os
 import socket as stdlib
 import struct
 import sys
-import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Self, cast
 
+from fastnet import descriptor
 from fastnet.driver import Driver
-from fastnet.sockopt import Options, fail
-from fastnet.tcp.connection import Connection
+from fastnet.opensocket import Address, Buffer, OpenSocket
+from fastnet.sockopt import fail
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
-from fastnet.tcpinfo import tcp_info
 
 SHUT_RD = stdlib.SHUT_RD
 SHUT_WR = stdlib.SHUT_WR
 SHUT_RDWR = stdlib.SHUT_RDWR
 
-# What Linux's struct socket knows of a connect, which is not the state of its connection (__inet_stream_connect()): after a connect
-# with a timeout has come to its end, the next one still finds it under way, and tells how it ended.
-UNCONNECTED = 0
-CONNECTING = 1
-CONNECTED = 2
 
-OPENING = (State.SYN_SENT, State.SYN_RECEIVED)
-
-Address = tuple[str, int]
-Buffer = bytes | bytearray | memoryview
-
-
-class Socket:
-    """A TCP socket.
+class Socket(stdlib.socket):
+    """A TCP socket. It is a ``socket.socket`` to whoever asks; the kernel has none for it.
 
     :param driver: whose stack it belongs to
-    :ivar name: the local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0"
+    :param fileno: a descriptor of such a socket, from ``detach`` or a copy of one: the same socket once more
+    :raises OSError: EBADF, ``fileno`` is none
     """
 
-    family = stdlib.AF_INET
-    type = stdlib.SOCK_STREAM
-    proto = stdlib.IPPROTO_TCP
-
-    def __init__(self, driver: Driver, _connection: Connection | None = None, _options: Options | None = None) -> None:
-        self._driver = driver
-        self._changed = threading.Condition(driver.lock)
-        self._connection = _connection
-        self._listener: Listener | None = None
-        self._options = _options or Options(driver.stack.settings)
-        self._phase = UNCONNECTED
-        # Whether the program asked for the port.
-        self._bound = False
-        self.name: Address | None = None
-        self._timeout: float | None = None
+    def __init__(self, driver: Driver, fileno: int | None = None, _open: OpenSocket | None = None) -> None:
+        self._io_refs = 0
         self._closed = False
-        self._shut_read = False
-        self._error = 0
-        if _connection is not None:
-            _connection.owner = self
-            self._phase = CONNECTED
-            flow = _connection.handshake.flow
-            self.name = (flow.local_address, flow.local_port)
+        self._driver = driver
+        self._timeout = stdlib.getdefaulttimeout()
+        self._open = _open or (OpenSocket(driver) if fileno is None else self._found(fileno))
 
-    def wake(self) -> None:
-        """Called by the driver, with its lock held, when there is something to see."""
-        self._changed.notify_all()
+    def _found(self, number: int) -> OpenSocket:
+        found = descriptor.find(number)
+        if not isinstance(found, OpenSocket) or found.driver is not self._driver:
+            self._closed = True
+            fail(errno.EBADF)
+        with self._driver.lock:
+            found.adopt(number)
+            self._have(number)
+        return found
+
+    def _have(self, number: int) -> None:
+        # From now on it is the base class's descriptor. No method of the base class that touches one is called but close and detach.
+        _socket.socket.__init__(self, stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, number)
+
+    @property
+    def family(self) -> stdlib.AddressFamily:
+        """AF_INET."""
+        return stdlib.AF_INET
+
+    @property
+    def type(self) -> stdlib.SocketKind:
+        """SOCK_STREAM."""
+        return stdlib.SOCK_STREAM
+
+    @property
+    def proto(self) -> int:
+        """IPPROTO_TCP; the standard library has 0 unless told so, which means the same."""
+        return stdlib.IPPROTO_TCP
+
+    # ---- descriptors ----
+
+    def fileno(self) -> int:
+        """A descriptor to wait on with select, poll, epoll and what is built on them; -1 after ``close``.
+
+        Made at the first call. It shows what the kernel would show for the socket, after every call and whenever the stack is polled: with
+        a driver by hand, somebody has to. It is for waiting alone: reading from it or writing to it spoils it.
+        """
+        number = super().fileno()
+        if number >= 0 or self._closed and self._io_refs <= 0:
+            return number
+        with self._driver.lock:
+            if super().fileno() < 0:
+                self._have(self._open.show_on())
+            return super().fileno()
+
+    def dup(self) -> "Socket":
+        """Another that leads to the same; the connection is closed with the last of them."""
+        with self._driver.lock:
+            self._check_open()
+            self._open.hold()
+            other = Socket(self._driver, _open=self._open)
+        other.settimeout(self._timeout)
+        return other
+
+    def detach(self) -> int:
+        """Let go without closing; the descriptor, which ``Socket(driver, fileno=...)`` takes up again. -1 when closed."""
+        number = self.fileno()
+        with self._driver.lock:
+            self._closed = True
+            if number >= 0:
+                self._open.leave(number)
+                _socket.socket.detach(self)
+                self._open = OpenSocket.none(self._driver)
+        return number
 
     # ---- names ----
 
-    def bind(self, address: Address) -> None:
+    def bind(self, address: Address) -> None:  # type: ignore[override]
         """Take a local address and port; port 0 draws a free one, "" and "0.0.0.0" stand for any address.
 
         :raises OSError: EINVAL (has a name already), EADDRNOTAVAIL (not an address of the stack), EADDRINUSE
         """
-        host, port = _checked(address, "bind")
-        if host != "0.0.0.0" and not self._driver.stack.is_local(host):
-            fail(errno.EADDRNOTAVAIL)
+        host, port = checked(address, "bind")
         with self._driver.lock:
-            self._check_open()
-            if self.name is not None:
-                fail(errno.EINVAL)
-            self._bind(host, port)
-
-    def _bind(self, host: str, port: int) -> None:
-        self.name = (host, self._driver.names.bind(self, host, port))
-        self._bound = True
-
-    def _leave_name(self) -> None:
-        if self.name is not None:
-            self._driver.names.leave(self, self.name[1], self._bound)
+            self._open.bind(host, port)
 
     @property
-    def reuse(self) -> bool:
-        """SO_REUSEADDR."""
-        return bool(self._options.value(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR))
-
-    @property
-    def listening(self) -> bool:
-        """Does it listen?"""
-        return self._listener is not None
+    def name(self) -> Address | None:
+        """The local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0"."""
+        return self._open.name
 
     def getsockname(self) -> Address:
         """Local address and port; ("0.0.0.0", 0) before there is one."""
         with self._driver.lock:
-            self._check_open()
-            if self._connection is not None:
-                flow = self._connection.handshake.flow
-                return flow.local_address, flow.local_port
-            return self.name or ("0.0.0.0", 0)
+            return self._open.local()
 
     def getpeername(self) -> Address:
         """The peer's address and port.
@@ -131,15 +144,11 @@ class Socket:
         :raises OSError: ENOTCONN
         """
         with self._driver.lock:
-            connection = self._need_connection()
-            if connection.state in (State.CLOSED, State.SYN_SENT):
-                fail(errno.ENOTCONN)
-            flow = connection.handshake.flow
-            return flow.remote_address, flow.remote_port
+            return self._open.peer()
 
-    # ---- connecting ----
+    # ---- connecting and listening ----
 
-    def connect(self, address: Address) -> None:
+    def connect(self, address: Address) -> None:  # type: ignore[override]
         """Active OPEN, and wait for its outcome. A socket without a name gets an address and a port.
 
         After a TimeoutError it goes on in the background, as on Linux; so it does without waiting.
@@ -149,84 +158,22 @@ class Socket:
         :raises BlockingIOError: EINPROGRESS, and EALREADY for the next: the socket does not wait. SO_ERROR tells the outcome
         :raises TimeoutError: no outcome within the socket's timeout
         """
-        host, port = _checked(address, "connect")
+        host, port = checked(address, "connect")
         deadline = self._deadline()
         with self._driver.lock:
-            self._connect(host, port, deadline)
+            self._open.connect(host, port, self._timeout, deadline)
 
-    def connect_ex(self, address: Address) -> int:
+    def connect_ex(self, address: Address) -> int:  # type: ignore[override]
         """As ``connect``, but its errno is returned: 0 for success, EAGAIN for a timeout."""
-        host, port = _checked(address, "connect")
+        host, port = checked(address, "connect")
         deadline = self._deadline()
         with self._driver.lock:
             try:
-                self._connect(host, port, deadline)
+                self._open.connect(host, port, self._timeout, deadline)
             except OSError as error:
                 # The TimeoutError of our own has none; one that the stack raises has ETIMEDOUT.
                 return error.errno or errno.EAGAIN
         return 0
-
-    def _connect(self, host: str, port: int, deadline: float | None) -> None:
-        self._check_open()
-        if self._phase == CONNECTED or self._listener is not None:
-            fail(errno.EISCONN)
-        began = self._phase == UNCONNECTED
-        if began:
-            self._open(host, port)
-        if self._is_opening():
-            if self._timeout is not None and (self._timeout == 0.0 or not began):
-                self._turn()
-                fail(errno.EINPROGRESS if began else errno.EALREADY)
-            while self._is_opening():
-                self._wait(deadline)
-                self._check_open()
-            if self._timeout is not None:
-                # The standard library waits in poll() here and asks SO_ERROR; the kernel's socket is none the wiser.
-                self._raise_error()
-                return
-        connection = self._connection
-        if connection is None or connection.state == State.CLOSED:
-            error = self._take_error() or errno.ECONNABORTED
-            self._disconnect()
-            fail(error)
-        self._phase = CONNECTED
-
-    def _open(self, host: str, port: int) -> None:
-        if port == 0:
-            # Linux sends a SYN even so; nobody can listen there.
-            fail(errno.ECONNREFUSED)
-        local, local_port = self.name or ("0.0.0.0", 0)
-        try:
-            connection = self._driver.stack.connect(host, port, local, local_port, self._options.apply)
-        except OSError as error:
-            fail(errno.EADDRNOTAVAIL if error.errno == errno.EADDRINUSE else error.errno or errno.EINVAL)
-        except ValueError:
-            # A stack with networks for addresses has none to choose.
-            fail(errno.EADDRNOTAVAIL)
-        connection.owner = self
-        self._connection = connection
-        self._phase = CONNECTING
-        self._error = 0
-        if self.name is None:
-            flow = connection.handshake.flow
-            self.name = (flow.local_address, flow.local_port)
-            self._driver.names.take(self, flow.local_port)
-        self._driver.flush()
-
-    def _is_opening(self) -> bool:
-        return self._connection is not None and self._connection.state in OPENING
-
-    def _disconnect(self) -> None:
-        """Back to a socket without a connection (tcp_disconnect()): it keeps its port, and an address that the program bound."""
-        if self._connection is not None:
-            self._connection.owner = None
-            self._connection = None
-        self._phase = UNCONNECTED
-        self._shut_read = False
-        if self.name is not None and not self._bound:
-            self.name = ("0.0.0.0", self.name[1])
-
-    # ---- listening ----
 
     def listen(self, backlog: int = 128) -> None:
         """Passive OPEN. A socket without a name gets an ephemeral port, as on Linux; on a listener, set a new backlog.
@@ -234,18 +181,7 @@ class Socket:
         :raises OSError: EINVAL (connected), EADDRINUSE
         """
         with self._driver.lock:
-            self._check_open()
-            if self._connection is not None:
-                fail(errno.EINVAL)
-            if self._listener is not None:
-                self._listener.set_backlog(backlog)
-                return
-            if self.name is None:
-                self._bind("0.0.0.0", 0)
-            assert self.name is not None
-            self._listener = self._driver.stack.listen(*self.name, backlog)
-            self._listener.owner = self
-            self._options.apply_to_listener(self._listener)
+            self._open.listen(backlog)
 
     @property
     def listener(self) -> Listener | None:
@@ -253,7 +189,7 @@ class Socket:
 
         Hold the driver's lock where its thread polls.
         """
-        return self._listener
+        return self._open.listener
 
     def accept(self) -> tuple["Socket", Address]:
         """Wait for a connection; its socket, and the peer's address. It has the options that are set here now.
@@ -263,23 +199,15 @@ class Socket:
         """
         deadline = self._deadline()
         with self._driver.lock:
-            while True:
-                self._check_open()
-                if self._listener is None:
-                    fail(errno.EINVAL)
-                connection = self._listener.accept()
-                if connection is not None:
-                    flow = connection.handshake.flow
-                    self._options.apply_to_accepted(connection)
-                    accepted = Socket(self._driver, connection, self._options.inherited())
-                    self._driver.flush()
-                    return accepted, (flow.remote_address, flow.remote_port)
-                self._wait(deadline)
+            accepted = Socket(self._driver, _open=self._open.accept(deadline))
+            assert accepted._open.connection is not None
+            flow = accepted._open.connection.handshake.flow
+        return accepted, (flow.remote_address, flow.remote_port)
 
-    # ---- data ----
+    # ---- receiving ----
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """At least one byte and at most ``bufsize``; b"" at the end. Flags: MSG_DONTWAIT, MSG_PEEK.
+        """At least one byte and at most ``bufsize``; b"" at the end. Flags: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL.
 
         :raises OSError: ENOTCONN; ECONNRESET when the peer reset the connection; EINVAL for MSG_OOB, as urgent bytes are in the stream
         """
@@ -287,63 +215,105 @@ class Socket:
             raise ValueError("negative buffersize in recv")
         deadline = self._deadline(flags)
         with self._driver.lock:
-            if flags & stdlib.MSG_OOB:
-                self._need_connection()
-                fail(errno.EINVAL)
-            while True:
-                connection = self._need_connection()
-                if connection.readable():
-                    if flags & stdlib.MSG_PEEK:
-                        assert connection.receiver is not None
-                        return connection.receiver.buffer.peek(0, bufsize)
-                    data = connection.receive(bufsize)
-                    self._driver.flush()
-                    return data
-                if bufsize == 0 or connection.fin_received or self._shut_read:
-                    return b""
-                self._raise_error()
-                if connection.state == State.CLOSED:
-                    return b""
-                self._wait(deadline)
+            return self._open.receive(bufsize, flags, deadline)
 
-    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:
-        """As ``recv``, into a buffer; the number of bytes."""
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As ``recv``, into a buffer, without a copy in between; the number of bytes."""
+        if nbytes < 0:
+            raise ValueError("negative buffersize in recv_into")
         view = memoryview(buffer).cast("B")
-        data = self.recv(nbytes or len(view), flags)
-        view[: len(data)] = data
-        return len(data)
+        if view.readonly:
+            raise TypeError("recv_into() argument 1 must be read-write bytes-like object")
+        if nbytes > len(view):
+            raise ValueError("buffer too small for requested bytes")
+        deadline = self._deadline(flags)
+        with self._driver.lock:
+            return self._open.receive_into(view[: nbytes or len(view)], flags, deadline)
 
-    def send(self, data: Buffer, flags: int = 0) -> int:
-        """Queue bytes to send, at least one; how many were taken. Flags: MSG_DONTWAIT, MSG_OOB (what is queued up to here is urgent).
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
+        """As ``recv``; TCP has no address to tell."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recvfrom")
+        return self.recv(bufsize, flags), None
 
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, None]:
+        """As ``recv_into``; TCP has no address to tell."""
+        if nbytes < 0:
+            raise ValueError("negative buffersize in recvfrom_into")
+        if nbytes > memoryview(buffer).nbytes:
+            raise ValueError("nbytes is greater than the length of the buffer")
+        return self.recv_into(buffer, nbytes, flags), None
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, list[Any], int, None]:
+        """As ``recv``: data, no ancillary data, no flags, no address."""
+        if bufsize < 0:
+            raise ValueError("negative buffer size in recvmsg()")
+        if ancbufsize < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        return self.recv(bufsize, flags), [], 0, None
+
+    def recvmsg_into(self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0) -> tuple[int, list[Any], int, None]:
+        """As ``recv``, into one buffer after the other."""
+        if ancbufsize < 0:
+            raise ValueError("invalid ancillary data buffer length")
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        rest = data = self.recv(sum(len(view) for view in views), flags)
+        for view in views:
+            part = rest[: len(view)]
+            view[: len(part)] = part
+            rest = rest[len(part) :]
+        return len(data), [], 0, None
+
+    # ---- sending ----
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Queue bytes to send, at least one; how many were taken.
+
+        :param flags: MSG_DONTWAIT; MSG_OOB, what is queued up to here is urgent; MSG_MORE, hold back a part of a segment
         :raises BrokenPipeError: our side is closed, or was never connected
         :raises OSError: ECONNRESET, ETIMEDOUT, ECONNREFUSED when the connection failed
         """
         deadline = self._deadline(flags)
         view = memoryview(data).cast("B")
         with self._driver.lock:
-            return self._send(view, flags, deadline)
+            return self._open.send(view, flags, deadline)
 
-    def sendall(self, data: Buffer, flags: int = 0) -> None:
+    def sendall(self, data: Any, flags: int = 0) -> None:
         """Queue all bytes; on an error nobody knows how many went out."""
         deadline = self._deadline(flags)
         view = memoryview(data).cast("B")
         with self._driver.lock:
             while len(view):
-                view = view[self._send(view, flags, deadline) :]
+                view = view[self._open.send(view, flags, deadline) :]
 
-    def _send(self, view: memoryview, flags: int, deadline: float | None) -> int:
-        while True:
-            self._check_open()
-            self._raise_error()
-            connection = self._need_connection(errno.EPIPE)
-            # While the connection is being opened, a send waits for that.
-            if connection.state not in OPENING:
-                taken = connection.send_urgent(view) if flags & stdlib.MSG_OOB else connection.send(view)
-                if taken or not len(view):
-                    self._driver.flush()
-                    return taken
-            self._wait(deadline)
+    def sendto(self, data: Any, *args: Any) -> int:
+        """``sendto(data, address)`` and ``sendto(data, flags, address)``: as ``send``, since a connection has its address."""
+        if len(args) not in (1, 2):
+            raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
+        checked(args[-1], "sendto")
+        return self.send(data, args[0] if len(args) == 2 else 0)
+
+    def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Address | None = None) -> int:  # type: ignore[override]
+        """As ``send``, from several buffers.
+
+        :raises OSError: EINVAL, TCP takes no ancillary data
+        """
+        if list(ancdata):
+            fail(errno.EINVAL)
+        return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
+
+    def _sendfile_use_sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """What ``sendfile`` tries first. The kernel cannot send for us: the file is read and sent piece by piece, from where it is told."""
+        base = cast("Any", self)
+        base._check_sendfile_params(file, offset, count)
+        try:
+            os.fstat(file.fileno())
+        except (AttributeError, OSError) as error:
+            raise cast("Any", stdlib)._GiveupOnSendfile(error) from None
+        file.seek(offset)
+        return cast("int", base._sendfile_use_send(file, offset, count))
+
+    # ---- the end ----
 
     def shutdown(self, how: int) -> None:
         """Close one direction, or both. What is still being opened is given up, and a listener stops with SHUT_RD, as on Linux.
@@ -351,62 +321,42 @@ class Socket:
         :raises OSError: ENOTCONN, EINVAL (not SHUT_RD, SHUT_WR or SHUT_RDWR)
         """
         with self._driver.lock:
-            self._check_open()
-            if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
-                fail(errno.EINVAL)
-            if self._listener is not None:
-                if how != SHUT_WR:
-                    self._listener.close(self._driver.stack.clock())
-                    self._listener = None
-                    self.wake()
-                return
-            connection = self._need_connection()
-            if connection.state == State.CLOSED:
-                fail(errno.ENOTCONN)
-            if connection.state == State.SYN_SENT:
-                connection.abort(self._driver.stack.clock())
-                self._disconnect()
-                # As tcp_disconnect() leaves it.
-                self._error = errno.ECONNRESET
-                self.wake()
-                return
-            if how != SHUT_WR:
-                self._shut_read = True
-            if how != SHUT_RD:
-                connection.shutdown()
-                self._driver.flush()
-            self.wake()
+            self._open.shutdown(how)
 
     def close(self) -> None:
-        """Let go. Bytes left unread, or SO_LINGER of 0 s, make it a RST; SO_LINGER of some seconds waits for the last ACK."""
-        with self._driver.lock:
-            if self._closed:
-                return
-            self._closed = True
-            now = self._driver.stack.clock()
-            self._leave_name()
-            if self._listener is not None:
-                self._listener.close(now)
-            connection = self._connection
-            if connection is not None:
-                on, seconds = self._options.value(stdlib.SOL_SOCKET, stdlib.SO_LINGER)
-                if on and seconds == 0:
-                    connection.abort(now)
-                else:
-                    connection.close(now)
-                self._driver.flush()
-                if on and seconds:
-                    self._wait_for_last_ack(connection, time.monotonic() + seconds)
-            self.wake()
+        """Let go, once files made of the socket are closed too; the last that leads to the connection closes it.
 
-    def _wait_for_last_ack(self, connection: Connection, deadline: float) -> None:
-        unacknowledged = (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
-        while connection.state in unacknowledged and self._driver.wait(self._changed, deadline):
-            pass
+        Bytes left unread, or SO_LINGER of 0 s, make it a RST; SO_LINGER of some seconds waits for the last ACK.
+        """
+        self._closed = True
+        if self._io_refs <= 0:
+            self._real_close()
+
+    def _real_close(self, _ss: Any = None) -> None:
+        with self._driver.lock:
+            number = super().fileno()
+            if number >= 0:
+                self._open.hide(number)
+                _socket.socket.close(self)
+            going = self._open
+            if going.shared:
+                self._open = OpenSocket.none(self._driver)
+            going.release()
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        # False: it has everything that a socket has, and nobody has closed it.
+        if getattr(self, "_closed", True) is False and hasattr(self, "_open"):
+            number = _socket.socket.fileno(self)
+            if number >= 0:
+                _socket.socket.detach(self)
+            self._closed = True
+            # Not here: this may be any thread, in the middle of anything.
+            self._driver.later(partial(self._open.abandon, number))
+            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
 
     # ---- options: sockopt.py has them ----
 
-    def setsockopt(self, level: int, option: int, value: int | Buffer) -> None:
+    def setsockopt(self, level: int, option: int, value: int | Buffer | None, optlen: int | None = None) -> None:  # type: ignore[override]
         """Set an option; a number stands for a C int.
 
         :raises OSError: ENOPROTOOPT (an option that is not there), EINVAL, ENOENT (no such congestion control)
@@ -415,13 +365,12 @@ class Socket:
             if not -1 << 31 <= value < 1 << 31:
                 raise OverflowError("Python int too large to convert to C int")
             value = struct.pack("i", value)
+        elif value is None:
+            value = b""
         with self._driver.lock:
-            self._check_open()
-            self._options.set(level, option, bytes(value), self._connection)
-            # What waited may go now, and a timer may have been set.
-            self._driver.flush()
+            self._open.set_option(level, option, bytes(value))
 
-    def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:
+    def getsockopt(self, level: int, option: int, buflen: int = 0) -> Any:
         """The options of ``setsockopt``, SO_ERROR (tells what went wrong, once), SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN, TCP_INFO.
 
         :param buflen: 0 for a number, else the largest number of bytes to return
@@ -430,23 +379,28 @@ class Socket:
         if not 0 <= buflen <= 1024:
             raise OSError("getsockopt buflen out of range")
         with self._driver.lock:
-            self._check_open()
-            if (level, option) == (stdlib.IPPROTO_TCP, stdlib.TCP_INFO):
-                raw = tcp_info(self._connection, self._listener, self._driver.stack.clock())
-            elif level == stdlib.SOL_SOCKET and option in STATUS:
-                raw = struct.pack("i", STATUS[option](self))
-            else:
-                raw = self._options.get(level, option, self._connection)
+            raw = self._open.option(level, option)
         return raw[:buflen] if buflen else int.from_bytes(raw[:4], sys.byteorder, signed=True)
+
+    # ---- time ----
+
+    @property
+    def timeout(self) -> float | None:
+        """As ``gettimeout``."""
+        return self._timeout
 
     def settimeout(self, value: float | None) -> None:
         """Seconds that a call may wait; 0 for not at all, None for as long as it takes."""
-        if value is not None and value < 0:
-            raise ValueError("Timeout value out of range")
+        if value is not None:
+            if not isinstance(value, int | float):
+                raise TypeError(f"a timeout is a number of seconds or None, not {builtins.type(value).__name__}")
+            value = float(value)
+            if not value >= 0:
+                raise ValueError("Timeout value out of range")
         self._timeout = value
 
     def gettimeout(self) -> float | None:
-        """What ``settimeout`` set."""
+        """What ``settimeout`` set, at first ``socket.getdefaulttimeout()``."""
         return self._timeout
 
     def setblocking(self, flag: bool) -> None:
@@ -457,83 +411,33 @@ class Socket:
         """False when calls never wait."""
         return self._timeout != 0.0
 
-    # ---- the rest ----
-
-    @property
-    def state(self) -> State:
-        """STATUS: the state of RFC 9293 that the socket is in."""
-        if self._listener is not None and not self._closed:
-            return State.LISTEN
-        return State(self._connection.state) if self._connection is not None else State.CLOSED
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: builtins.type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<fastnet.socket.Socket {self.state.name} laddr={self.name}>"
-
-    def _check_open(self) -> None:
-        if self._closed:
-            fail(errno.EBADF)
-
-    def _need_connection(self, otherwise: int = errno.ENOTCONN) -> Connection:
-        self._check_open()
-        if self._connection is None:
-            fail(otherwise)
-        return self._connection
-
-    def _take_error(self) -> int:
-        # As SO_ERROR: told once; after that the connection is just closed.
-        error, self._error = self._error, 0
-        connection = self._connection
-        if not error and connection is not None:
-            error, connection.error = connection.error, 0
-        return error
-
-    def _status(self) -> int:
-        # SO_ERROR: also what ICMP said and no call has failed for.
-        error = self._take_error()
-        if not error and self._connection is not None:
-            error, self._connection.soft_error = self._connection.soft_error, 0
-        return error
-
-    def _raise_error(self) -> None:
-        error = self._take_error()
-        if error:
-            fail(error)
-
     def _deadline(self, flags: int = 0) -> float | None:
         if flags & stdlib.MSG_DONTWAIT or self._timeout == 0.0:
             return 0.0
         return None if self._timeout is None else time.monotonic() + self._timeout
 
-    def _wait(self, deadline: float | None) -> None:
-        if deadline == 0.0:
-            self._turn()
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        if not self._driver.wait(self._changed, deadline):
-            raise TimeoutError("timed out")
+    # ---- the rest ----
 
-    def _turn(self) -> None:
-        # By hand: give the stack one turn, so that a loop over a non-blocking socket gets somewhere.
-        if not self._driver.threaded:
-            self._driver.step(0)
+    @property
+    def state(self) -> State:
+        """STATUS: the state of RFC 9293 that the socket is in."""
+        return self._open.state
 
+    def __enter__(self) -> Self:
+        return self
 
-STATUS: dict[int, Callable[[Socket], int]] = {
-    stdlib.SO_ACCEPTCONN: lambda s: s._listener is not None,
-    stdlib.SO_DOMAIN: lambda s: s.family,
-    stdlib.SO_ERROR: Socket._status,
-    stdlib.SO_PROTOCOL: lambda s: s.proto,
-    stdlib.SO_TYPE: lambda s: s.type,
-}
-"""Options of SOL_SOCKET that can only be read."""
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<fastnet.socket.Socket {self._open.state.name} laddr={self._open.name}>"
+
+    def _check_open(self) -> None:
+        if self._closed and self._io_refs <= 0:
+            fail(errno.EBADF)
 
 
-def _checked(address: Address, call: str) -> Address:
+def checked(address: Any, call: str) -> Address:
     """A pair of an IPv4 address ("": any) and a port, or what the standard library raises."""
     if not isinstance(address, tuple):
         raise TypeError(f"{call}(): AF_INET address must be tuple, not {type(address).__name__}")
@@ -549,12 +453,18 @@ def _checked(address: Address, call: str) -> Address:
 
 
 def create_connection(
-    driver: Driver, address: Address, timeout: float | None = None, source_address: Address | None = None
+    driver: Driver,
+    address: Address,
+    timeout: float | None = None,
+    source_address: Address | None = None,
+    *,
+    all_errors: bool = False,
 ) -> Socket:
     """A connected socket.
 
     :param timeout: seconds, for the connect and what follows; None: as long as it takes
     :param source_address: local address and port to bind to first; port 0 draws one
+    :param all_errors: raise an ExceptionGroup of the one error that there is, as there is one address to try
     :raises OSError: as ``Socket.bind`` and ``Socket.connect``
     """
     sock = Socket(driver)
@@ -563,22 +473,39 @@ def create_connection(
         if source_address is not None:
             sock.bind(source_address)
         sock.connect(address)
-    except BaseException:
+    except BaseException as error:
         sock.close()
+        if all_errors and isinstance(error, OSError):
+            raise ExceptionGroup("create_connection failed", [error]) from None
         raise
     return sock
 
 
-def create_server(driver: Driver, address: Address, backlog: int = 128) -> Socket:
+def create_server(
+    driver: Driver,
+    address: Address,
+    backlog: int | None = None,
+    *,
+    family: int = stdlib.AF_INET,
+    reuse_port: bool = False,
+    dualstack_ipv6: bool = False,
+) -> Socket:
     """A listening socket, with SO_REUSEADDR as the standard library's.
 
+    :param backlog: None: 128
+    :param reuse_port: set SO_REUSEPORT
+    :raises ValueError: another family than AF_INET, or ``dualstack_ipv6``: there is no IPv6
     :raises OSError: as ``Socket.bind`` and ``Socket.listen``
     """
+    if family != stdlib.AF_INET or dualstack_ipv6:
+        raise ValueError("a fastnet socket is AF_INET: there is no IPv6 yet")
     sock = Socket(driver)
     try:
         sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(backlog)
+        sock.listen(128 if backlog is None else backlog)
     except BaseException:
         sock.close()
         raise

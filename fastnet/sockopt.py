@@ -20,6 +20,7 @@ from fastnet.tcp.listener import Listener
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, SECOND
 from fastnet.tcp.request import window_shift
 from fastnet.tcp.states import State
+from fastnet.tcp.tuning import FIRST_TIMEOUT, MAX_TIMEOUT, timeouts_within
 
 SO_RCVBUF_MIN = 2304
 SO_SNDBUF_MIN = 4608
@@ -50,6 +51,16 @@ def integer(raw: bytes) -> int:
 def flag(raw: bytes, settings: Settings) -> int:
     """0 or 1."""
     return int(integer(raw) != 0)
+
+
+def whole_timeouts(raw: bytes, settings: Settings) -> int:
+    """Seconds up to the end of the SYN-ACK's timeout that they fall into (retrans_to_secs())."""
+    return whole_seconds(integer(raw))
+
+
+def whole_seconds(seconds: int) -> int:
+    """As long as so many timeouts of a request take together."""
+    return sum(min(FIRST_TIMEOUT << min(i, 7), MAX_TIMEOUT) for i in range(timeouts_within(seconds)))
 
 
 def between(low: int, high: int, *others: int) -> Callable[[bytes, Settings], int]:
@@ -191,6 +202,33 @@ def set_type_of_service(connection: Connection, tos: int) -> None:
     connection.tos = tos
 
 
+def set_syn_retries(connection: Connection, count: int) -> None:
+    """TCP_SYNCNT."""
+    connection.need_patience().syn_retries = count
+
+
+def set_quick_acks(connection: Connection, on: int) -> None:
+    """TCP_QUICKACK: what waits goes; as on Linux it lasts until the program's sends say otherwise."""
+    receiver = connection.need_receiver(connection.heard_at)
+    receiver.pingpong = not on
+    if on and receiver.ack_at:
+        connection.acknowledge_soon()
+
+
+# ---- what that does to a listener ----
+
+
+def offer_window(listener: Listener, size: int) -> None:
+    """SO_RCVBUF: the window that a SYN-ACK offers follows it."""
+    listener.rcv_wnd = min(size // 2, 0xFFFF)
+    listener.rcv_shift = window_shift(size // 2)
+
+
+def defer_accept(listener: Listener, seconds: int) -> None:
+    """TCP_DEFER_ACCEPT."""
+    listener.set("tcp_defer_accept", seconds)
+
+
 # ---- what a program is told ----
 
 
@@ -220,6 +258,13 @@ def largest_segment(value: int | None, connection: Connection | None, settings: 
     return value or DEFAULT_SEND_MSS
 
 
+def quick_acks(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """Of a connection, whether it does; else what was set."""
+    if connection is not None and connection.receiver is not None:
+        return not connection.receiver.pingpong
+    return 1 if value is None else value
+
+
 @dataclass(frozen=True)
 class Option:
     """One row.
@@ -228,6 +273,7 @@ class Option:
     :param default: the value before a program says otherwise
     :param apply: lets a connection have the value, while the driver's lock is held
     :param encode: the value -> bytes as ``getsockopt`` gives them
+    :param listening: lets a listener have the value
     :param read: where what is told is not what was set: what was set (None: nothing), the connection, the settings -> the value
     """
 
@@ -236,6 +282,7 @@ class Option:
     apply: Callable[[Connection, Any], None] | None = None
     encode: Callable[[Any], bytes] = packed
     read: Callable[[Any, Connection | None, Settings], Any] | None = None
+    listening: Callable[[Listener, Any], None] | None = None
 
 
 def off(settings: Settings) -> int:
@@ -245,10 +292,12 @@ def off(settings: Settings) -> int:
 
 OPTIONS: dict[Key, Option] = {
     (stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR): Option(flag, off),
+    # Kept and told; one name still has one listener, as each stack has one thread.
+    (stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT): Option(flag, off),
     (stdlib.SOL_SOCKET, stdlib.SO_KEEPALIVE): Option(flag, off, set_keepalive),
     (stdlib.SOL_SOCKET, stdlib.SO_LINGER): Option(lingering, lambda s: (0, 0), None, lambda value: struct.pack("ii", *value)),
     (stdlib.SOL_SOCKET, stdlib.SO_RCVBUF): Option(
-        buffer_size("rmem_max", SO_RCVBUF_MIN), lambda s: s.tcp_rmem[1], set_receive_buffer, packed, receive_buffer
+        buffer_size("rmem_max", SO_RCVBUF_MIN), lambda s: s.tcp_rmem[1], set_receive_buffer, packed, receive_buffer, offer_window
     ),
     (stdlib.SOL_SOCKET, stdlib.SO_SNDBUF): Option(
         buffer_size("wmem_max", SO_SNDBUF_MIN), lambda s: s.tcp_wmem[1], set_send_buffer, packed, send_buffer
@@ -261,6 +310,11 @@ OPTIONS: dict[Key, Option] = {
     (stdlib.IPPROTO_TCP, stdlib.TCP_KEEPINTVL): Option(between(1, 32767), lambda s: s.tcp_keepalive_intvl, set_interval),
     (stdlib.IPPROTO_TCP, stdlib.TCP_KEEPCNT): Option(between(1, 127), lambda s: s.tcp_keepalive_probes, set_count),
     (stdlib.IPPROTO_TCP, stdlib.TCP_USER_TIMEOUT): Option(between(0, 0x7FFFFFFF), off, set_user_timeout),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_SYNCNT): Option(between(1, 127), lambda s: s.tcp_syn_retries, set_syn_retries),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_QUICKACK): Option(flag, lambda s: 1, set_quick_acks, packed, quick_acks),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_DEFER_ACCEPT): Option(
+        whole_timeouts, lambda s: whole_seconds(s.tcp_defer_accept), None, packed, None, defer_accept
+    ),
     (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(between(88, 32767, 0), off, set_largest_segment, packed, largest_segment),
     (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
         congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")
@@ -288,8 +342,8 @@ class Options:
         options._values = dict(self._values)
         return options
 
-    def set(self, level: int, option: int, raw: bytes, connection: Connection | None) -> None:
-        """Set one, on the connection too, if there is one.
+    def set(self, level: int, option: int, raw: bytes, connection: Connection | None, listener: Listener | None) -> None:
+        """Set one, on the connection or the listener too, if there is one.
 
         :raises OSError: ENOPROTOOPT, EINVAL, ENOENT
         """
@@ -298,6 +352,8 @@ class Options:
         self._values[level, option] = value
         if row.apply is not None and connection is not None:
             row.apply(connection, value)
+        if row.listening is not None and listener is not None:
+            row.listening(listener, value)
 
     def get(self, level: int, option: int, connection: Connection | None) -> bytes:
         """One, as the bytes that a kernel would give.
@@ -330,11 +386,11 @@ class Options:
                 connection.handshake.mss = min(connection.handshake.mss, connection.user_mss)
 
     def apply_to_listener(self, listener: Listener) -> None:
-        """The window that a SYN-ACK offers follows SO_RCVBUF."""
-        size = self._values.get((stdlib.SOL_SOCKET, stdlib.SO_RCVBUF))
-        if size is not None:
-            listener.rcv_wnd = min(size // 2, 0xFFFF)
-            listener.rcv_shift = window_shift(size // 2)
+        """Let a listener have all that was set."""
+        for key, value in self._values.items():
+            listening = OPTIONS[key].listening
+            if listening is not None:
+                listening(listener, value)
 
     def _row(self, level: int, option: int) -> Option:
         row = OPTIONS.get((level, option))

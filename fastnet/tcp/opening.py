@@ -240,6 +240,8 @@ class ActiveConnection(Connection):
         settings = self.context.settings
         limit = settings.tcp_syn_retries if self.state == SYN_SENT else settings.tcp_synack_retries
         self.context.counters.TCPTimeouts += 1
+        if self.patience is not None and self.patience.syn_retries and self.state == SYN_SENT:
+            limit = self.patience.syn_retries
         if self.patience is not None and self.patience.user_timeout:
             over = now - offer.born >= self.patience.user_timeout
         else:

@@ -1,20 +1,21 @@
-"""How long to believe in a silent peer: keep-alive (RFC 9293 section 3.8.4) and the user timeout (RFC 5482)."""
+"""How long to believe in a silent peer: keep-alive (RFC 9293 section 3.8.4), the user timeout (RFC 5482), SYNs."""
 
 from fastnet.config import Settings
 from fastnet.tcp.numbers import MILLISECOND, SECOND
 
 
 class Patience:
-    """Made for the connections that ask for either. Times in ns.
+    """Made for the connections that ask for one of them. Times in ns.
 
     :ivar keepalive: SO_KEEPALIVE; off unless the program says so (MUST-25)
     :ivar idle: silence before the first probe; ``interval``: between probes; ``count``: probes without an answer before the end
     :ivar probes: probes without an answer so far; ``probed_at``: when the last went out, ns; ``silent_since``: when the peer had been
         heard before the first
     :ivar user_timeout: TCP_USER_TIMEOUT: how long data may stay unacknowledged; 0 for tcp_retries2 to decide
+    :ivar syn_retries: TCP_SYNCNT: retransmissions of our SYN; 0 for tcp_syn_retries to decide
     """
 
-    __slots__ = ("count", "idle", "interval", "keepalive", "probed_at", "probes", "silent_since", "user_timeout")
+    __slots__ = ("count", "idle", "interval", "keepalive", "probed_at", "probes", "silent_since", "syn_retries", "user_timeout")
 
     def __init__(self, settings: Settings) -> None:
         self.keepalive = False
@@ -25,6 +26,7 @@ class Patience:
         self.probed_at = 0
         self.silent_since = 0
         self.user_timeout = 0
+        self.syn_retries = 0
 
     def set_user_timeout(self, milliseconds: int) -> None:
         """TCP_USER_TIMEOUT, in its own unit."""

@@ -150,6 +150,7 @@ BYTES = [b"", b"\1", b"\7\0\0", b"\5\0\0\0\1"]
 OPTIONS = {
     "SO_KEEPALIVE": (SOL, socket.SO_KEEPALIVE),
     "SO_REUSEADDR": (SOL, socket.SO_REUSEADDR),
+    "SO_REUSEPORT": (SOL, socket.SO_REUSEPORT),
     "SO_RCVBUF": (SOL, socket.SO_RCVBUF),
     "SO_SNDBUF": (SOL, socket.SO_SNDBUF),
     "SO_LINGER": (SOL, socket.SO_LINGER),
@@ -165,6 +166,9 @@ OPTIONS = {
     "TCP_KEEPCNT": (TCP, socket.TCP_KEEPCNT),
     "TCP_USER_TIMEOUT": (TCP, socket.TCP_USER_TIMEOUT),
     "TCP_MAXSEG": (TCP, socket.TCP_MAXSEG),
+    "TCP_DEFER_ACCEPT": (TCP, socket.TCP_DEFER_ACCEPT),
+    "TCP_SYNCNT": (TCP, socket.TCP_SYNCNT),
+    "TCP_QUICKACK": (TCP, socket.TCP_QUICKACK),
     "TCP_CONGESTION": (TCP, socket.TCP_CONGESTION),
     "IP_TTL": (IP, socket.IP_TTL),
     "IP_TOS": (IP, socket.IP_TOS),
@@ -234,12 +238,15 @@ def test_what_is_not_there(quiet: Driver) -> None:
 INHERITED = {
     (SOL, socket.SO_KEEPALIVE): 1,
     (SOL, socket.SO_REUSEADDR): 1,
+    (SOL, socket.SO_REUSEPORT): 1,
     (SOL, socket.SO_RCVBUF): 50_000,
     (SOL, socket.SO_SNDBUF): 60_000,
     (SOL, socket.SO_LINGER): struct.pack("ii", 1, 3),
     (TCP, socket.TCP_NODELAY): 1,
     (TCP, socket.TCP_CORK): 1,
     (TCP, socket.TCP_KEEPIDLE): 11,
+    (TCP, socket.TCP_SYNCNT): 4,
+    (TCP, socket.TCP_QUICKACK): 1,
     (TCP, socket.TCP_KEEPINTVL): 12,
     (TCP, socket.TCP_KEEPCNT): 13,
     (TCP, socket.TCP_USER_TIMEOUT): 14_000,
@@ -266,7 +273,7 @@ def test_accepted_sockets_have_their_listeners_options(world: Driver) -> None:
                 told.append([accepted.getsockopt(*option, 16) for option in INHERITED])
                 maxseg = accepted.getsockopt(TCP, socket.TCP_MAXSEG)
                 assert maxseg in (600, 588), "with timestamps, twelve less"
-                connection = getattr(accepted, "_connection", None)
+                connection = accepted._open.connection if isinstance(accepted, Socket) else None
                 accepted.close()
     assert told[0] == told[1]
     assert connection is not None
