@@ -1,0 +1,133 @@
+"""The doors of connections that are not transports yet: a listener's, and an open's."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+from fastnet.aio.reactor import Door, Reactor
+from fastnet.aio.transport import Transport
+from fastnet.sockopt import Options
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.context import Endpoint
+from fastnet.tcp.listener import Listener
+from fastnet.tcp.states import State
+
+BATCH = 256
+"""Connections that are accepted in one turn; the others have to wait for the next."""
+CLOSED = int(State.CLOSED)
+OPENING = (int(State.SYN_SENT), int(State.SYN_RECEIVED))
+
+
+class Acceptor(Door):
+    """Gives every connection of a listener a protocol and a transport.
+
+    :param factory: makes a protocol
+    :param options: those of the listening socket, which its connections inherit
+    :param wrap: None, or what puts TLS between a protocol and its transport
+    """
+
+    __slots__ = ("factory", "listener", "loop", "options", "server", "variables", "wrap")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        reactor: Reactor,
+        listener: Listener,
+        factory: Callable[[], asyncio.BaseProtocol],
+        options: Options,
+        server: Any,
+        wrap: Callable[[Any], Any] | None,
+    ) -> None:
+        self.loop = loop
+        self.reactor = reactor
+        self.listener = listener
+        self.factory = factory
+        self.options = options
+        self.server = server
+        self.wrap = wrap
+        self.variables = copy_context()
+        listener.owner = self
+        self.wake()
+
+    def endpoint(self) -> Endpoint:
+        """The listener."""
+        return self.listener
+
+    def ready(self, now: int) -> None:
+        """Somebody waits in the accept queue."""
+        for _ in range(BATCH):
+            connection = self.listener.accept()
+            if connection is None:
+                return
+            if connection.state == CLOSED:
+                # Reset while it waited; asyncio's accept would find a socket that fails at once.
+                continue
+            variables = self.variables.copy()
+            transport = variables.run(self.open, connection, variables, now)
+            if transport is not None:
+                # What came with the handshake, or right after it, has its turn now.
+                connection.owner = transport
+                transport.ready(now)
+        self.wake()
+
+    def open(self, connection: Connection, variables: Any, now: int) -> Transport | None:
+        """One connection; what its protocol raises ends it and no other."""
+        self.options.apply_to_accepted(connection)
+        try:
+            protocol: Any = self.factory()
+            if self.wrap is not None:
+                protocol = self.wrap(protocol)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        # asyncio reports it and goes on to accept.
+        except BaseException as error:
+            connection.close(now)
+            self.loop.call_exception_handler({"message": "Error on transport creation for incoming connection", "exception": error})
+            return None
+        transport = Transport(self.loop, self.reactor, connection, protocol, variables, self.options, self.server)
+        try:
+            protocol.connection_made(transport)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        # As asyncio's handles have it; the connection stays open there too.
+        except BaseException as error:
+            self.loop.call_exception_handler(
+                {"message": "protocol.connection_made() failed", "exception": error, "transport": transport, "protocol": protocol}
+            )
+        return transport
+
+    def close(self) -> None:
+        """Listen no more; who waits in the accept queue is reset."""
+        self.listener.owner = None
+
+
+class Opening(Door):
+    """Waits for the outcome of an active open.
+
+    :ivar done: its result: None, or the error that ended it
+    """
+
+    __slots__ = ("connection", "done")
+
+    def __init__(self, reactor: Reactor, connection: Connection, done: "asyncio.Future[None]") -> None:
+        self.reactor = reactor
+        self.connection = connection
+        self.done = done
+        connection.owner = self
+
+    def endpoint(self) -> Endpoint:
+        """The connection."""
+        return self.connection
+
+    def ready(self, now: int) -> None:
+        """Established, refused, or something else that does not matter yet."""
+        connection = self.connection
+        if connection.state in OPENING or self.done.done():
+            return
+        if connection.error:
+            self.done.set_exception(OSError(connection.error, os.strerror(connection.error)))
+        else:
+            self.done.set_result(None)
+

@@ -1,0 +1,44 @@
+cimport cython
+
+from fastnet.aio._wait cimport wait_for
+from fastnet.stack cimport Stack
+from fastnet.tcp.context cimport Context, Endpoint
+
+cdef long long NEVER
+cdef int STACK, OTHERS
+
+
+cdef class Door:
+    cdef public Reactor reactor
+
+    cpdef ready(self, long long now)
+    cpdef lost(self)
+    cpdef wake(self)
+    cpdef Endpoint endpoint(self)
+
+
+cdef class Reactor:
+    cdef public Stack stack
+    cdef public object loop
+    cdef public object clock
+    cdef public int device
+    cdef public int others
+    cdef public object queue
+    cdef public long long busy_poll
+    cdef public long long busy_until
+    cdef public bint in_turn
+    cdef public bint more
+    cdef public list last
+
+    @cython.locals(stack=Stack, context=Context, now=cython.longlong, found=cython.int)
+    cpdef bint turns(self) except -1
+    @cython.locals(deadline=cython.longlong, when=cython.longlong)
+    cpdef Py_ssize_t time_to_sleep(self, long long now) except? -1
+    cpdef Py_ssize_t scheduled(self) except? -1
+    cpdef int sleep(self, long long timeout) except -1
+    @cython.locals(stack=Stack, received=cython.Py_ssize_t)
+    cpdef turn(self, long long now)
+    @cython.locals(ready=list, served=cython.Py_ssize_t, endpoint=Endpoint, last=list, door=Door)
+    cpdef deliver(self, long long now)
+    cpdef again(self, Endpoint endpoint)
+    cpdef bint soon(self, Door door) except -1

@@ -1,0 +1,160 @@
+"""The stack's turns on an event loop: packets in, callbacks, packets out.
+
+A turn serves the connections that have news in the order in which they came, a bounded number of packets and bytes, and sends all that
+was written on the way as one batch. As long as asyncio itself has nothing to do, turn follows turn without a look at its queues.
+"""
+
+from collections import deque
+from typing import Any
+
+from fastnet.aio._wait import wait_for
+from fastnet.stack import NEVER, Stack
+from fastnet.tcp.context import Endpoint
+
+STACK = 1
+OTHERS = 2
+"""What ``sleep`` says has something to do: bits."""
+
+
+class Door:
+    """Whoever hears of an endpoint's news from a reactor: its ``owner``."""
+
+    __slots__ = ("reactor",)
+
+    reactor: "Reactor"
+
+    def ready(self, now: int) -> None:
+        """The endpoint has news; called in a turn."""
+        raise RuntimeError("a door says what it does with news")
+
+    def lost(self) -> None:
+        """What was left for the end of the turn."""
+
+    def wake(self) -> None:
+        """Somebody else looked through the news, a socket on the same stack: keep this for the next turn."""
+        self.reactor.again(self.endpoint())
+
+    def endpoint(self) -> Endpoint:
+        """Whose door it is."""
+        raise RuntimeError("a door knows its endpoint")
+
+
+class Reactor:
+    """Drives a stack in the thread of an event loop.
+
+    :param stack: from now on only the loop's thread calls it
+    :param loop: the asyncio loop whose queues say whether it has something to do
+    :param others: the descriptor of the epoll that has everything but the stack's device
+    :param busy_poll: how long to go on looking before a sleep, ns
+    :ivar in_turn: True while a turn calls programs back
+    :ivar last: doors that ``lost`` is called on at the end of the turn
+    """
+
+    __slots__ = ("busy_poll", "busy_until", "clock", "device", "in_turn", "last", "loop", "more", "others", "queue", "stack")
+
+    def __init__(self, stack: Stack, loop: Any, others: int, busy_poll: int = 0) -> None:
+        self.stack = stack
+        self.loop = loop
+        self.clock = stack.clock
+        self.device = stack.device.fileno() if hasattr(stack.device, "fileno") else -1
+        self.others = others
+        self.queue: deque[Any] = loop._ready
+        self.busy_poll = busy_poll
+        self.busy_until = 0
+        self.in_turn = False
+        self.more = False
+        self.last: list[Door] = []
+
+    def turns(self) -> bool:
+        """Turn after turn until asyncio has something to do, or a signal came: does one of the other descriptors?"""
+        stack = self.stack
+        context = stack.context
+        loop = self.loop
+        now: int = self.clock()
+        while True:
+            # What tasks wrote since the last turn.
+            stack.flush(now)
+            found = self.sleep(self.time_to_sleep(now))
+            now = self.clock()
+            if found & STACK or self.more or self.last or context.ready or context.timers.next_deadline() <= now:
+                self.turn(now)
+                if self.busy_poll:
+                    self.busy_until = now + self.busy_poll
+            elif found == 0 and now >= self.busy_until:
+                return False
+            if found & OTHERS or self.queue or loop._stopping or self.scheduled() <= now:
+                return found & OTHERS != 0
+
+    def time_to_sleep(self, now: int) -> int:
+        """How long nothing is due, ns; below 0: for ever."""
+        if self.queue or self.more or self.last or self.loop._stopping or self.stack.context.ready or now < self.busy_until:
+            return 0
+        deadline = self.stack.context.timers.next_deadline()
+        when = self.scheduled()
+        if when < deadline:
+            deadline = when
+        if deadline == NEVER:
+            return -1
+        return deadline - now if deadline > now else 0
+
+    def scheduled(self) -> int:
+        """When the loop's next ``call_later`` is due, ns."""
+        timers = self.loop._scheduled
+        if not timers:
+            return NEVER
+        # A nanosecond late rather than early, which would be a look for nothing.
+        return int(timers[0]._when * 1e9) + 1
+
+    def sleep(self, timeout: int) -> int:
+        """Wait for packets (``STACK``) or whatever else the loop waits for (``OTHERS``), at most so long, ns; below 0: for ever."""
+        return wait_for(self.device, self.others, timeout)
+
+    def turn(self, now: int) -> None:
+        """One batch: receive, call back, send."""
+        stack = self.stack
+        self.in_turn = True
+        try:
+            received = stack.device.receive(stack.received)
+            self.more = received == stack.received.slots
+            if received:
+                stack.packets_arrive(now)
+            stack.tcp.fire_timers(now)
+            self.deliver(now)
+        finally:
+            self.in_turn = False
+        stack.flush(now)
+
+    def deliver(self, now: int) -> None:
+        """Tell the owners of endpoints with news, each once; what they leave is for the next turn."""
+        ready = self.stack.take_ready()
+        served = 0
+        try:
+            for endpoint in ready:
+                served += 1
+                owner = endpoint.owner
+                if isinstance(owner, Door):
+                    door = owner
+                    door.ready(now)
+                elif owner is not None:
+                    owner.wake()
+        finally:
+            # SystemExit and KeyboardInterrupt go through; the others' news must not go with them.
+            if served < len(ready):
+                for endpoint in ready[served:]:
+                    self.again(endpoint)
+        if self.last:
+            last = self.last
+            self.last = []
+            for door in last:
+                door.lost()
+
+    def again(self, endpoint: Endpoint) -> None:
+        """It is not done: another look in the next turn."""
+        self.stack.context.notify(endpoint)
+
+    def soon(self, door: Door) -> bool:
+        """Have ``lost`` called at the end of this turn, if that keeps the order of ``call_soon``; False where it would not."""
+        if self.in_turn and not self.queue:
+            self.last.append(door)
+            return True
+        return False

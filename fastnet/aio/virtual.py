@@ -1,0 +1,71 @@
+"""asyncio programs over a stack that talks to itself, in virtual time: no root, no network, no waiting, and the same run every time."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from fastnet.aio._wait import wait_for
+from fastnet.aio.loop import EventLoop
+from fastnet.aio.reactor import Reactor
+from fastnet.ambient import Ambient
+from fastnet.clock import ManualClock
+from fastnet.config import Settings
+from fastnet.devices import MemoryDevice
+from fastnet.driver import Driver
+from fastnet.stack import Stack
+
+SECOND = 1_000_000_000
+PATIENCE = 10 * SECOND
+"""Of real time, for a thread to answer, when nothing else will ever happen."""
+PACKETS = 1
+OTHERS = 2
+ADDRESSES = ("198.18.0.1", "198.18.0.2")
+
+
+class VirtualEventLoop(EventLoop):
+    """An event loop whose time goes on when there is nothing else to do.
+
+    Its stack has the addresses 198.18.0.1, from which connections come, and 198.18.0.2. ``asyncio.sleep(3600)`` takes no time.
+
+    :param settings: a ``Settings``, or a mapping of Linux's names to values
+    :param seed: of everything that the stack leaves to chance
+    :ivar clock: the time, ns
+    :raises SettingError: a setting that does not exist, or a value it cannot take
+    """
+
+    def __init__(self, settings: Settings | Mapping[str, Any] | None = None, seed: int = 0) -> None:
+        self.clock = ManualClock(SECOND)
+        device = MemoryDevice(limit=1 << 16)
+        device.peer = device
+        stack = Stack(device, ADDRESSES, settings, self.clock, Random(seed).randbytes)
+        super().__init__(Ambient(Driver(stack)))
+
+    def time(self) -> float:
+        """The virtual time, seconds."""
+        return self.clock() / SECOND
+
+    def _make_reactor(self, ambient: Ambient) -> Reactor:
+        return VirtualReactor(ambient.driver.stack, self, self._selector.fileno())
+
+
+class VirtualReactor(Reactor):
+    """A reactor that moves the clock instead of sleeping.
+
+    :raises RuntimeError: from ``sleep``, when nothing will ever happen
+    """
+
+    __slots__ = ()
+
+    def sleep(self, timeout: int) -> int:
+        """Packets wait, or threads and other descriptors have something; if not, it is later at once."""
+        found = PACKETS if self.stack.device.wait(0) else 0
+        found |= wait_for(-1, self.others, 0)
+        if found or timeout == 0:
+            return found
+        if timeout > 0:
+            self.clock.advance(timeout)
+            return 0
+        found = wait_for(-1, self.others, PATIENCE)
+        if not found:
+            raise RuntimeError("no timer runs, no packet is under way and no thread answers: nothing will ever happen")
+        return found
