@@ -1,6 +1,6 @@
 """The receiving side: bytes in order for the reader, bytes out of order until the gap before them closes, the window, and when to ACK."""
 
-from fastnet._buffer import ByteRing
+from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import MAX_SACK_BLOCKS, Segment
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 
@@ -17,6 +17,7 @@ class Receiver:
 
     Memory: at most twice ``limit`` in ``buffer``, however small or far apart the pieces, and ``MAX_PIECES`` pairs.
 
+    :param pool: where the memory is counted
     :param limit: bytes that it may hold (tcp_rmem); grows up to ``largest`` while the reader keeps up and the window is what slows the peer
     :ivar buffer: the tail is RCV.NXT; pieces out of order are placed ahead of it
     :ivar pieces: their sequence numbers, [left, right), in order and apart from each other; None before the first
@@ -37,8 +38,8 @@ class Receiver:
         "pieces", "pingpong", "quick", "recent", "urgent",
     )  # fmt: skip
 
-    def __init__(self, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
-        self.buffer = ByteRing()
+    def __init__(self, pool: Pool, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
+        self.buffer = ByteRing(pool)
         self.limit = limit
         self.largest = largest
         self.pieces: list[tuple[int, int]] | None = None
