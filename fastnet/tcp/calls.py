@@ -155,6 +155,9 @@ class UserCalls(Tcb):
         if receiver.urgent >= 0 and self.urgent_left() == 0:
             # Read to its end. Kept, it would lie ahead again after 2 GB.
             receiver.urgent = -1
+        if self.id >= 0 and receiver.buffer.length == 0 and receiver.buffer.allocated:
+            # What a burst needed is given back (``Connection.give_back``), however late the reader comes.
+            self.wake_at(self.heard_at + SECOND)
         if self.id >= 0 and not self.fin_received:
             if not self.context.memory.is_pressed():
                 receiver.measure(self.rcv_nxt, self.rcv_adv, self.round_trip(), receiver.data_at)
@@ -219,8 +222,9 @@ class UserCalls(Tcb):
 
     def become_orphan(self) -> None:
         """Nobody will read or write again."""
-        self.orphan = True
-        self.context.orphans += 1
+        if not self.orphan:
+            self.orphan = True
+            self.context.orphans += 1
 
     def must_go(self) -> bool:
         """Are there too many orphans, or is there no memory for this one (tcp_check_oom())?"""

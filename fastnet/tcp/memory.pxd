@@ -4,7 +4,7 @@ from fastnet._buffer cimport ByteRing, Pool
 from fastnet._demux cimport Demux
 from fastnet.counters cimport Counters
 
-cdef int MIN_SNDBUF
+cdef int MIN_SNDBUF, PAGE
 
 
 @cython.final

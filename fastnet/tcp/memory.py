@@ -12,9 +12,8 @@ from fastnet._buffer import ByteRing, Pool
 from fastnet._demux import Demux
 from fastnet.config import Settings
 from fastnet.counters import Counters
+from fastnet.tcp.numbers import PAGE
 
-PAGE = 4096
-"""What tcp_mem counts in, bytes."""
 MIN_SNDBUF = 4608
 """An orphan that has so little to send is not worth a RST (Linux's SOCK_MIN_SNDBUF)."""
 

@@ -3,7 +3,7 @@
 from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.scoreboard import Flight
@@ -15,10 +15,6 @@ MAX_ACK_DELAY = 200 * MILLISECOND
 PROBE_MIN = 2 * MILLISECOND
 CORK_MAX = 200 * MILLISECOND
 """A partial segment is kept back by TCP_CORK for so long at most (tcp(7))."""
-
-BYTES_A_FLIGHT = 512
-MIN_FLIGHTS = 1024
-"""Packets on their way at once: one for so many bytes of the send buffer's limit, but so many at least."""
 
 NOTHING = 0
 RETRANSMIT = 1
@@ -113,14 +109,14 @@ class Sender:
 
     def room(self, tcb: Tcb) -> int:
         """Bytes that may still be queued: under tcp_wmem as a whole, and under tcp_notsent_lowat of those that have not been sent."""
+        if self.moderated and not tcb.context.memory.is_pressed():
+            self.set_limit(self.moderated)
         unsent = self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK)
         return min(self.limit - self.buffer.length, self.lowat - unsent)
 
     def tell_of_room(self, tcb: Tcb) -> None:
         """Let a program go on that was told to wait, once half of either bound is free."""
         unsent = self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK)
-        if self.moderated and not tcb.context.memory.is_pressed():
-            self.set_limit(self.moderated)
         if self.buffer.length <= self.limit // 2 and unsent <= self.lowat // 2:
             self.full = False
             tcb.context.notify(tcb)
