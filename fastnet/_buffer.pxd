@@ -1,13 +1,20 @@
 from libc.stdint cimport int32_t, uint8_t
 
 
+cdef class Pool:
+    cdef readonly Py_ssize_t allocated
+    cdef public bint thrifty
+
+
 cdef class ByteRing:
     cdef uint8_t *data
-    cdef int32_t size
+    cdef Pool pool
+    cdef readonly int32_t allocated
     cdef int32_t start
     cdef readonly Py_ssize_t length
     cdef int32_t reach
 
+    cpdef Py_ssize_t block_for(self, Py_ssize_t wanted) noexcept
     cdef int _grow(self, Py_ssize_t wanted) except -1
     cdef void store(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) noexcept nogil
     cdef void load(self, Py_ssize_t offset, uint8_t *target, Py_ssize_t n) noexcept nogil

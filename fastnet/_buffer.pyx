@@ -17,50 +17,67 @@ cdef enum:
 
 
 @cython.final
+cdef class Pool:
+    """The memory behind many queues, counted where one takes a block or gives it back.
+
+    :ivar allocated: bytes
+    :ivar thrifty: True: a block is given back whenever its queue is empty, whatever its size
+    """
+
+
+# A pool refers to nobody, so a queue cannot be part of a cycle; and its pool is still there when it is let go.
+@cython.no_gc
+@cython.final
 cdef class ByteRing:
     """Bytes in, bytes out, first in first out, in one circular block that doubles when full.
 
     Bytes may also be placed ahead of the tail, with a gap before them; they belong to the queue once they are committed.
 
+    :param pool: where its memory is counted; a pool of its own without
     :ivar length: bytes held
+    :ivar allocated: bytes of memory behind the queue
     """
 
-    def __cinit__(self):
+    def __cinit__(self, Pool pool=None):
+        self.pool = Pool.__new__(Pool) if pool is None else pool
         self.data = NULL
-        self.size = self.start = self.length = self.reach = 0
+        self.allocated = self.start = self.length = self.reach = 0
 
     def __dealloc__(self):
         free(self.data)
+        self.pool.allocated -= self.allocated
 
     def __len__(self):
         return self.length
 
-    @property
-    def allocated(self) -> int:
-        """Bytes of memory behind the queue."""
-        return self.size
+    cpdef Py_ssize_t block_for(self, Py_ssize_t wanted) noexcept:
+        """Bytes of the block that so many bytes would take."""
+        cdef Py_ssize_t size = self.allocated if self.allocated else FIRST_SIZE
+        while size < wanted:
+            size *= 2
+        return size
 
     cdef int _grow(self, Py_ssize_t wanted) except -1:
-        cdef Py_ssize_t size = self.size if self.size else FIRST_SIZE
+        cdef Py_ssize_t size
         cdef uint8_t *data
         if wanted > MAX_SIZE:
             raise MemoryError(f"a queue of {wanted} bytes")
-        while size < wanted:
-            size *= 2
+        size = self.block_for(wanted)
         data = <uint8_t *>malloc(size)
         if data == NULL:
             raise MemoryError(f"no memory for a queue of {size} bytes")
         self.load(0, data, self.reach)
         free(self.data)
         self.data = data
-        self.size = <int32_t>size
+        self.pool.allocated += size - self.allocated
+        self.allocated = <int32_t>size
         self.start = 0
         return 0
 
     cdef void store(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) noexcept nogil:
         """Write n bytes at an offset from the head; the caller has checked that they fit."""
-        cdef Py_ssize_t at = (self.start + offset) & (self.size - 1)
-        cdef Py_ssize_t first = min(n, self.size - at)
+        cdef Py_ssize_t at = (self.start + offset) & (self.allocated - 1)
+        cdef Py_ssize_t first = min(n, self.allocated - at)
         if n > 0:
             memcpy(self.data + at, source, first)
             if n > first:
@@ -68,15 +85,15 @@ cdef class ByteRing:
 
     cdef void load(self, Py_ssize_t offset, uint8_t *target, Py_ssize_t n) noexcept nogil:
         """Read n bytes at an offset from the head; the caller has checked that they are there."""
-        cdef Py_ssize_t at = (self.start + offset) & (self.size - 1)
-        cdef Py_ssize_t first = min(n, self.size - at)
+        cdef Py_ssize_t at = (self.start + offset) & (self.allocated - 1)
+        cdef Py_ssize_t first = min(n, self.allocated - at)
         if n > 0:
             memcpy(target, self.data + at, first)
             if n > first:
                 memcpy(target + first, self.data, n - first)
 
     cdef int write(self, const uint8_t *source, Py_ssize_t n) except -1:
-        if self.length + n > self.size:
+        if self.length + n > self.allocated:
             self._grow(self.length + n)
         self.store(self.length, source, n)
         self.length += n
@@ -85,7 +102,7 @@ cdef class ByteRing:
 
     cdef int place(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) except -1:
         """Put n bytes at an offset from the head, at the tail or ahead of it; what lies there already is overwritten."""
-        if offset + n > self.size:
+        if offset + n > self.allocated:
             self._grow(offset + n)
         self.store(offset, source, n)
         self.reach = max(self.reach, <int32_t>(offset + n))
@@ -106,7 +123,7 @@ cdef class ByteRing:
         self.reach = self.length
         if self.length == 0:
             self.start = 0
-            if self.size <= SMALL:
+            if self.allocated <= SMALL or self.pool.thrifty:
                 self.release()
         return 0
 
@@ -153,10 +170,10 @@ cdef class ByteRing:
         self.length -= n
         self.reach -= <int32_t>n
         if self.reach:
-            self.start = <int32_t>((self.start + n) & (self.size - 1))
+            self.start = <int32_t>((self.start + n) & (self.allocated - 1))
         else:
             self.start = 0
-            if self.size <= SMALL:
+            if self.allocated <= SMALL or self.pool.thrifty:
                 self.release()
         return 0
 
@@ -165,5 +182,6 @@ cdef class ByteRing:
         if self.reach == 0:
             free(self.data)
             self.data = NULL
-            self.size = 0
+            self.pool.allocated -= self.allocated
+            self.allocated = 0
         return 0

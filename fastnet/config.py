@@ -63,7 +63,16 @@ class Settings:
     tcp_retries2: int = 15
     """Retransmissions of data or FIN before a connection is given up (R2 of RFC 9293)."""
     tcp_orphan_retries: int = 0
-    """The same for a connection that the program has closed; 0 stands for 8."""
+    """The same for a connection that the program has closed, and for probes of its window, answered or not; 0 stands for 8."""
+    tcp_max_orphans: int = 262144
+    """Connections that the program has closed and that are not over, TIME-WAIT left out; one more is reset (TCPAbortOnMemory)."""
+    tcp_mem: tuple[int, int, int] = (98304, 131072, 196608)
+    """Memory of all buffers together: no limits below the first, pressure above the second, no more above the third; pages of 4096
+    bytes. Linux computes it from the machine's memory; these are its numbers for 8 GiB: 384, 512 and 768 MiB."""
+    tcp_challenge_ack_limit: int = 0x7FFFFFFF
+    """Challenge ACKs (RFC 5961) of the whole stack in a second, about; the default is no limit, as on Linux."""
+    tcp_invalid_ratelimit: int = 500
+    """Milliseconds between two ACKs of one connection, request or TIME-WAIT that answer what should not have come. Takes effect at once."""
     tcp_frto: int = 2
     """RFC 5682: find out whether a timeout was spurious. 0 switches it off."""
     tcp_slow_start_after_idle: int = 1
@@ -160,6 +169,10 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_retries1": (0, 255),
     "tcp_retries2": (0, 255),
     "tcp_orphan_retries": (0, 255),
+    "tcp_max_orphans": (0, 1 << 24),
+    "tcp_mem": (0, 1 << 38),
+    "tcp_challenge_ack_limit": (0, 0x7FFFFFFF),
+    "tcp_invalid_ratelimit": (0, 1 << 30),
     "tcp_frto": (0, 2),
     "tcp_slow_start_after_idle": (0, 1),
     "tcp_min_snd_mss": (48, 65535),
@@ -179,6 +192,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
 WORDS = ("tcp_congestion_control",)
 """Settings that are names."""
 LENGTHS = {"tcp_rmem": "three numbers (smallest, default, largest)", "tcp_wmem": "three numbers (smallest, default, largest)"}
+LENGTHS["tcp_mem"] = "three numbers (low, pressure, high)"
 LENGTHS["ip_local_port_range"] = "two numbers (lowest, highest)"
 
 

@@ -45,11 +45,14 @@ cdef class Counters:
     cdef public long long TCPAbortOnData
     cdef public long long TCPAbortOnClose
     cdef public long long TCPAbortOnTimeout
+    cdef public long long TCPAbortOnMemory
     cdef public long long TCPChallengeACK
     cdef public long long TCPSYNChallenge
     cdef public long long TCPACKSkippedChallenge
     cdef public long long TCPACKSkippedSeq
     cdef public long long TCPACKSkippedPAWS
+    cdef public long long TCPACKSkippedSynRecv
+    cdef public long long TCPACKSkippedTimeWait
     cdef public long long TCPOrigDataSent
     cdef public long long TCPFastRetrans
     cdef public long long TCPSlowStartRetrans
@@ -64,6 +67,7 @@ cdef class Counters:
     cdef public long long TCPLossProbeRecovery
     cdef public long long TCPSACKReneging
     cdef public long long TCPSACKDiscard
+    cdef public long long TCPWqueueTooBig
     cdef public long long TCPDSACKRecv
     cdef public long long TCPDSACKOfoRecv
     cdef public long long TCPDSACKOldSent
@@ -75,9 +79,14 @@ cdef class Counters:
     cdef public long long TCPKeepAlive
     cdef public long long TCPOFOQueue
     cdef public long long TCPOFODrop
+    cdef public long long OfoPruned
     cdef public long long PAWSActive
     cdef public long long PAWSEstab
     cdef public long long TW
     cdef public long long TWRecycled
     cdef public long long TCPTimeWaitOverflow
     cdef public long long TCPZeroWindowDrop
+    cdef public long long TCPRcvQDrop
+    cdef public long long PruneCalled
+    cdef public long long RcvPruned
+    cdef public long long TCPMemoryPressures

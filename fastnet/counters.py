@@ -98,17 +98,23 @@ class Counters:
     TCPAbortOnClose: int
     """Connections reset because close left data unread."""
     TCPAbortOnTimeout: int
-    """Connections given up after tcp_retries2."""
+    """Connections given up after tcp_retries2, or tcp_orphan_retries."""
+    TCPAbortOnMemory: int
+    """Connections that the program had closed, reset because there were too many (tcp_max_orphans) or memory was used up (tcp_mem)."""
     TCPChallengeACK: int
     """Challenge ACKs (RFC 5961)."""
     TCPSYNChallenge: int
     """SYNs in a synchronized state, wherever they lay."""
     TCPACKSkippedChallenge: int
-    """Challenge ACKs not sent, within half a second of the last."""
+    """Challenge ACKs not sent, within tcp_invalid_ratelimit of the last."""
     TCPACKSkippedSeq: int
-    """ACKs not sent for segments outside the window that carry neither data nor FIN, within half a second of the last."""
+    """ACKs not sent for segments outside the window that carry neither data nor FIN, within tcp_invalid_ratelimit of the last."""
     TCPACKSkippedPAWS: int
     """The same for segments with an old timestamp."""
+    TCPACKSkippedSynRecv: int
+    """Answers not sent to a request's SYN that came again, or to what lay outside its window, within tcp_invalid_ratelimit of the last."""
+    TCPACKSkippedTimeWait: int
+    """ACKs not sent from TIME-WAIT within tcp_invalid_ratelimit of the last, for segments without text and FIN."""
     TCPOrigDataSent: int
     """Packets of new data sent."""
     TCPFastRetrans: int
@@ -137,6 +143,8 @@ class Counters:
     """Peers that took back what their SACKs had said."""
     TCPSACKDiscard: int
     """SACK blocks of what was never sent."""
+    TCPWqueueTooBig: int
+    """SACK blocks not believed in full because too many packets are on their way to take one apart."""
     TCPDSACKRecv: int
     """D-SACKs received about data that had been acknowledged: it came twice."""
     TCPDSACKOfoRecv: int
@@ -158,7 +166,9 @@ class Counters:
     TCPOFOQueue: int
     """Segments that came out of order and were kept."""
     TCPOFODrop: int
-    """Segments that came out of order and were dropped, because too many pieces were kept."""
+    """Segments that came out of order and were dropped, because too many pieces were kept, or memory was short."""
+    OfoPruned: int
+    """Times that what had come out of order was forgotten, because memory was short."""
     PAWSActive: int
     """SYN-ACKs refused because they echo a timestamp that was not sent."""
     PAWSEstab: int
@@ -171,6 +181,14 @@ class Counters:
     """TIME-WAITs not kept, beyond tcp_max_tw_buckets."""
     TCPZeroWindowDrop: int
     """Segments whose data found the window shut."""
+    TCPRcvQDrop: int
+    """Segments in order that were dropped because memory was short."""
+    PruneCalled: int
+    """Times that a connection was to make do with less memory."""
+    RcvPruned: int
+    """Of those, without success."""
+    TCPMemoryPressures: int
+    """Times that memory became short (tcp_mem)."""
 
     def __init__(self) -> None:
         self.clear()

@@ -14,6 +14,7 @@ from fastnet._timer import TimerWheel
 from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
 from fastnet.ip.icmp import message_arrives
+from fastnet.tcp.challenges import ChallengeBudget
 from fastnet.tcp.congestion import algorithm
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
@@ -78,6 +79,7 @@ class Stack:
         )
         self.context.largest = LARGEST - HEADERS if offload else 0
         self.context.cookies = CookieJar(random)
+        self.context.challenges = ChallengeBudget(random)
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(random(16), random)
 

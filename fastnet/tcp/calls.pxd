@@ -1,6 +1,7 @@
 cimport cython
 
 from fastnet.tcp.context cimport Context
+from fastnet.tcp.memory cimport Memory
 from fastnet.tcp.patience cimport Patience
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
@@ -33,7 +34,7 @@ cdef class UserCalls(Tcb):
 
     cpdef clear(self)
     cpdef fill(self, Context context, Request handshake, int state, long long now)
-    @cython.locals(limit=cython.longlong)
+    @cython.locals(limit=cython.longlong, memory=Memory, first=cython.longlong)
     cpdef Receiver need_receiver(self, long long now)
     @cython.locals(sender=Sender, room=cython.longlong)
     cpdef Py_ssize_t send(self, object data) except -1
@@ -47,8 +48,13 @@ cdef class UserCalls(Tcb):
     cpdef shutdown(self)
     cpdef close(self, long long now)
     cpdef abort(self, long long now)
+    cpdef become_orphan(self)
+    @cython.locals(context=Context, queued=cython.Py_ssize_t)
+    cpdef bint must_go(self) except -1
+    cpdef abort_for_memory(self, long long now)
     cpdef end_fin_wait_2(self, long long now)
     cpdef watch(self)
+    @cython.locals(limit=cython.longlong)
     cpdef Sender need_sender(self)
     @cython.locals(before=cython.int)
     cpdef move(self, int event)

@@ -123,6 +123,8 @@ class UserCalls(Tcb):
             # No room is left, so whoever asks has to wait, whether this call took everything or not.
             view = view[:room]
             sender.full = True
+        if sender.buffer.length + len(view) > sender.buffer.allocated:
+            view = view[: sender.share(self, len(view))]
         sender.buffer.append(view)
         self.send_soon()
         return len(view)
@@ -153,8 +155,12 @@ class UserCalls(Tcb):
         if receiver.urgent >= 0 and self.urgent_left() == 0:
             # Read to its end. Kept, it would lie ahead again after 2 GB.
             receiver.urgent = -1
+        if self.id >= 0 and receiver.buffer.length == 0 and receiver.buffer.allocated:
+            # What a burst needed is given back (``Connection.give_back``), however late the reader comes.
+            self.wake_at(self.heard_at + SECOND)
         if self.id >= 0 and not self.fin_received:
-            receiver.measure(self.rcv_nxt, self.rcv_adv, self.round_trip(), receiver.data_at)
+            if not self.context.memory.is_pressed():
+                receiver.measure(self.rcv_nxt, self.rcv_adv, self.round_trip(), receiver.data_at)
             gain = receiver.growth(self.rcv_nxt, self.rcv_adv)
             if gain >= min(2 * self.send_mss(), receiver.limit // 2):
                 window = self.rcv_adv - self.rcv_nxt & MASK
@@ -207,13 +213,33 @@ class UserCalls(Tcb):
             self.context.counters.TCPAbortOnClose += 1
             self.abort(now)
             return
-        self.orphan = True
+        self.become_orphan()
         self.shutdown()
-        if self.state == FIN_WAIT_2:
+        if self.must_go():
+            self.abort_for_memory(now)
+        elif self.state == FIN_WAIT_2:
             self.end_fin_wait_2(now)
 
+    def become_orphan(self) -> None:
+        """Nobody will read or write again."""
+        if not self.orphan:
+            self.orphan = True
+            self.context.orphans += 1
+
+    def must_go(self) -> bool:
+        """Are there too many orphans, or is there no memory for this one (tcp_check_oom())?"""
+        context = self.context
+        queued = self.sender.buffer.length if self.sender is not None else 0
+        return context.orphans > context.settings.tcp_max_orphans or context.memory.is_exhausted(queued)
+
+    def abort_for_memory(self, now: int) -> None:
+        """A RST for an orphan that there is no room for."""
+        self.context.counters.TCPAbortOnMemory += 1
+        self.abort(now)
+
     def end_fin_wait_2(self, now: int) -> None:
-        """Nobody waits for the peer's FIN any more: give it tcp_fin_timeout."""
+        """Nobody waits for the peer's FIN any more: give it tcp_fin_timeout, and let go what only sending needed."""
+        self.sender = None
         self.state_deadline = now + self.context.settings.tcp_fin_timeout * SECOND
         self.wake_at(self.state_deadline)
 
@@ -263,7 +289,7 @@ class UserCalls(Tcb):
         """SO_SNDBUF: ``send`` queues so many bytes at most; what is queued already stays."""
         self.send_limit = size
         if self.sender is not None:
-            self.sender.limit = size
+            self.sender.set_limit(size)
 
     def limit_receiving(self, size: int) -> None:
         """SO_RCVBUF: so many bytes may wait for the reader; a window that was offered is not taken back (SHLD-14)."""
@@ -283,7 +309,12 @@ class UserCalls(Tcb):
         if self.receiver is None:
             rmem = self.context.settings.tcp_rmem
             limit = self.receive_limit
-            self.receiver = Receiver(limit or rmem[1], limit or rmem[2], self.rcv_nxt, self.rcv_adv, now)
+            memory = self.context.memory
+            first = limit or rmem[1]
+            if limit == 0 and memory.is_pressed():
+                # No more than the window that was offered already.
+                first = min(first, max(rmem[0], self.rcv_adv - self.rcv_nxt & MASK))
+            self.receiver = Receiver(memory.pool, first, limit or rmem[2], self.rcv_nxt, self.rcv_adv, now)
         return self.receiver
 
     def need_sender(self) -> Sender:
@@ -292,7 +323,8 @@ class UserCalls(Tcb):
             settings = self.context.settings
             kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
             congestion = kind(self.send_mss())
-            self.sender = Sender(self.send_limit or settings.tcp_wmem[2], settings.tcp_notsent_lowat, congestion, self.snd_nxt)
+            limit = self.send_limit or settings.tcp_wmem[2]
+            self.sender = Sender(self.context.memory.pool, limit, settings.tcp_notsent_lowat, congestion, self.snd_nxt)
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             if self.handshake.retries > 1:
@@ -326,5 +358,7 @@ class UserCalls(Tcb):
         if self.handshake.source is not None:
             self.leave_source()
         self.sender = None
+        if self.orphan:
+            self.context.orphans -= 1
         if self.owner is not None:
             self.context.notify(self)

@@ -12,7 +12,7 @@ from fastnet.tcp.timewait cimport TimeWait
 cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, INVALID_RATELIMIT, MIN_MTU, GUESSED_MTU
+cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, MIN_MTU, GUESSED_MTU
 
 
 cdef class Connection(UserCalls):
@@ -26,7 +26,11 @@ cdef class Connection(UserCalls):
     cpdef challenge_syn(self, long long now)
     @cython.locals(end=cython.uint)
     cpdef note_duplicate(self, Segment seg)
+    @cython.locals(context=Context)
     cpdef challenge(self, long long now)
+    cpdef bint was_challenged(self, long long now) except -1
+    @cython.locals(acked=cython.uint)
+    cpdef bint ack_is_possible(self, Segment seg) except -1
     @cython.locals(
         acked=cython.uint, in_flight=cython.uint, sender=Sender, window=cython.uint, newer=cython.uint, changed=cython.bint,
         before=cython.uint, duplicate=cython.bint, shut=cython.bint,
@@ -35,8 +39,14 @@ cdef class Connection(UserCalls):
     cpdef fin_acknowledged(self, long long now)
     @cython.locals(end=cython.uint, receiver=Receiver)
     cpdef urgent_arrives(self, Segment seg)
-    @cython.locals(window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint, reported=tuple)
+    @cython.locals(
+        window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint, reported=tuple, wanted=cython.longlong
+    )
     cpdef text_arrives(self, Segment seg, unsigned int ahead, long long now)
+    @cython.locals(receiver=Receiver, smallest=cython.longlong)
+    cpdef bint may_receive(self, long long wanted) except -1
+    @cython.locals(receiver=Receiver)
+    cpdef bint make_room(self, long long wanted) except -1
     cpdef fin_of(self, Segment seg, long long now)
     @cython.locals(where=cython.uint)
     cpdef fin_seen(self, Segment seg)

@@ -29,9 +29,6 @@ AFTER_HANDSHAKE = next_state(State.SYN_RECEIVED, Event.RCV_ACK_OF_SYN)
 
 IDLE = SECOND
 """Silence after which a connection keeps no memory for a burst."""
-INVALID_RATELIMIT = 500 * MILLISECOND
-"""At most one challenge ACK in this time for each connection (tcp_invalid_ratelimit). A limit of the whole stack's, which RFC 5961
-section 7 has, lets one connection's attacker learn of another's (CVE-2016-5696)."""
 
 MIN_MTU = 68
 """No link takes less (RFC 791 section 3.1)."""
@@ -95,6 +92,10 @@ class Connection(UserCalls):
         if not flags & ACK:
             context.counters.TcpInNoFlags += 1
             return
+        if not self.ack_is_possible(seg):
+            self.challenge(now)
+            return
+        # Only now, as a blind attacker would have had to guess three numbers for it (tcp_ack()).
         self.heard_at = now
         if stamped and (ahead == 0 or ahead >= HALF):
             self.ts_recent = seg.ts_val
@@ -128,7 +129,7 @@ class Connection(UserCalls):
                 # What has been received already, and is sent again: say so (RFC 2883).
                 self.note_duplicate(seg)
             self.acknowledge_soon()
-        elif self.challenged_at and now - self.challenged_at < INVALID_RATELIMIT:
+        elif self.was_challenged(now):
             if paws:
                 self.context.counters.TCPACKSkippedPAWS += 1
             else:
@@ -153,23 +154,31 @@ class Connection(UserCalls):
 
     def challenge(self, now: int) -> None:
         """A challenge ACK (RFC 5961): a peer that means it will answer with the right sequence number."""
-        if self.challenged_at and now - self.challenged_at < INVALID_RATELIMIT:
-            self.context.counters.TCPACKSkippedChallenge += 1
+        context = self.context
+        if self.was_challenged(now) or not context.challenges.take(context.settings.tcp_challenge_ack_limit, now):
+            context.counters.TCPACKSkippedChallenge += 1
             return
         self.challenged_at = now
-        self.context.counters.TCPChallengeACK += 1
+        context.counters.TCPChallengeACK += 1
         self.acknowledge_soon()
 
+    def was_challenged(self, now: int) -> bool:
+        """Was it just now that this connection last answered what should not have come (tcp_oow_rate_limited())?"""
+        return self.challenged_at != 0 and now - self.challenged_at < self.context.settings.tcp_invalid_ratelimit * MILLISECOND
+
+    def ack_is_possible(self, seg: Segment) -> bool:
+        """Does it acknowledge what was sent, and is not too old to be honest (RFC 5961 section 5.2)?"""
+        acked = seg.ack - self.snd_una & MASK
+        if acked <= (self.snd_nxt - self.snd_una & MASK):
+            return True
+        return acked >= HALF and (self.snd_una - seg.ack & MASK) <= self.max_snd_wnd
+
     def ack_arrives(self, seg: Segment, now: int) -> bool:
-        """SND.UNA, SND.WND and the states that wait for an ACK of our FIN. False when the segment is to be dropped."""
+        """SND.UNA, SND.WND and the states that wait for an ACK of our FIN. False when the connection is over."""
         acked = seg.ack - self.snd_una & MASK
         in_flight = self.snd_nxt - self.snd_una & MASK
         sender = self.sender
         if acked > in_flight:
-            if acked < HALF or (self.snd_una - seg.ack & MASK) > self.max_snd_wnd:
-                # An ACK of what was never sent, or one too old to be honest (RFC 5961 section 5.2).
-                self.challenge(now)
-                return False
             return True  # An old one: nothing new in it, but its text counts.
         window = seg.window << self.handshake.snd_shift
         newer = seg.seq - self.snd_wl1 & MASK
@@ -243,7 +252,9 @@ class Connection(UserCalls):
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
             reported = receiver.duplicate
-            if receiver.keep(seg, self.rcv_nxt, min(seg.payload_length, window - ahead)):
+            size = min(seg.payload_length, window - ahead)
+            wanted = receiver.buffer.length + ahead + size
+            if (wanted <= receiver.buffer.allocated or self.may_receive(wanted)) and receiver.keep(seg, self.rcv_nxt, size):
                 self.context.counters.TCPOFOQueue += 1
                 if receiver.duplicate is not reported:
                     self.context.counters.TCPDSACKOfoSent += 1
@@ -265,6 +276,12 @@ class Connection(UserCalls):
             self.context.counters.TCPZeroWindowDrop += 1
             self.acknowledge_soon()
             return
+        wanted = receiver.buffer.length + size
+        if wanted > receiver.buffer.allocated and not self.may_receive(wanted) and not self.make_room(wanted):
+            self.context.counters.TCPRcvQDrop += 1
+            self.acknowledge_soon()
+            self.context.notify(self)
+            return
         seg.deliver(receiver.buffer, skip, size)
         self.rcv_nxt = self.rcv_nxt + size & MASK
         if receiver.pieces:
@@ -276,6 +293,30 @@ class Connection(UserCalls):
         receiver.data_came(seg.payload_length, now)
         self.send_soon()
         self.context.notify(self)
+
+    def may_receive(self, wanted: int) -> bool:
+        """May the receive buffer take the block for so many bytes (tcp_try_rmem_schedule())? If not, no more is offered than it has."""
+        receiver = self.need_receiver(self.heard_at)
+        smallest = self.context.settings.tcp_rmem[0]
+        if self.context.memory.allows(receiver.buffer, wanted, smallest):
+            return True
+        self.context.counters.PruneCalled += 1
+        receiver.limit = min(receiver.limit, max(receiver.buffer.allocated, smallest))
+        return False
+
+    def make_room(self, wanted: int) -> bool:
+        """Room for so many bytes in order, though memory is short: for them, what lies ahead is forgotten (tcp_prune_queue()).
+
+        Whoever has nothing to read gets what comes, or it would wait for ever (sk_forced_mem_schedule()).
+        """
+        receiver = self.need_receiver(self.heard_at)
+        if receiver.pieces:
+            self.context.counters.OfoPruned += 1
+            receiver.forget_pieces()
+        if wanted <= receiver.buffer.allocated or receiver.buffer.length == 0:
+            return True
+        self.context.counters.RcvPruned += 1
+        return False
 
     def fin_of(self, seg: Segment, now: int) -> None:
         """The segment's FIN, or one that came before its data."""
@@ -321,6 +362,8 @@ class Connection(UserCalls):
         if self.ack_due:
             self.put(self.snd_nxt, ACK, now)
         self.sender = None
+        if self.orphan:
+            context.orphans -= 1
         if self.handshake.source is not None:
             self.leave_source()
         if context.time_wait_count >= context.settings.tcp_max_tw_buckets:
@@ -367,6 +410,9 @@ class Connection(UserCalls):
             self.context.counters.DelayedACKs += 1
             self.acknowledge_soon()
         sender = self.sender
+        if sender is not None and self.orphan and self.must_go():
+            self.abort_for_memory(now)
+            return
         if sender is not None and not sender.timeout(self, now):
             self.give_up()
             return
@@ -427,7 +473,10 @@ class Connection(UserCalls):
             return since > 0 and now - since >= self.patience.user_timeout
         settings = self.context.settings
         if self.orphan:
-            # 0 stands for 8 (tcp_orphan_retries()).
+            # 0 stands for 8 (tcp_orphan_retries()). A peer that answers probes and keeps its window shut is given no longer
+            # (tcp_probe_timer()).
+            if self.sender is not None:
+                retries = max(retries, self.sender.backoff)
             return retries >= (settings.tcp_orphan_retries or 8)
         return retries >= settings.tcp_retries2
 

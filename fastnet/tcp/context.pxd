@@ -7,6 +7,7 @@ from fastnet._timer cimport TimerWheel
 from fastnet.counters cimport Counters
 from fastnet.tcp.congestion.base cimport Acknowledgment
 from fastnet.tcp.isn cimport IsnGenerator
+from fastnet.tcp.memory cimport Memory
 
 cdef int ACK, RST
 cdef long long MASK, MILLISECOND, SECOND
@@ -35,6 +36,8 @@ cdef class Context:
     cdef public SegmentWriter writer
     cdef public IsnGenerator isn
     cdef public object cookies
+    cdef public object challenges
+    cdef public Memory memory
     cdef public Demux demux
     cdef public list endpoints
     cdef public list outbox
@@ -44,6 +47,7 @@ cdef class Context:
     cdef public int largest
     cdef public long long last_seq
     cdef public long long time_wait_count
+    cdef public long long orphans
     cdef public bint attached
 
     @cython.locals(number=cython.Py_ssize_t)

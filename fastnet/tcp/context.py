@@ -10,6 +10,7 @@ from fastnet.config import Settings
 from fastnet.counters import Counters
 from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.isn import IsnGenerator
+from fastnet.tcp.memory import Memory
 
 
 class Timed:
@@ -52,7 +53,8 @@ class Endpoint(Timed):
 class Context:
     """The shared part of one stack's TCP.
 
-    :ivar cookies: the ``CookieJar`` of the stack's listeners
+    :ivar cookies: the ``CookieJar`` of the stack's listeners; ``challenges``: the ``ChallengeBudget`` of its connections
+    :ivar memory: what all buffers together may take; ``orphans``: connections that the program has closed and that are not over
     :ivar ack: what the ACK that is looked at just now says; filled again for each
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar outbox: endpoints that have something to send when the batch is over
@@ -64,8 +66,8 @@ class Context:
     """
 
     __slots__ = (
-        "ack", "attached", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "mss", "outbox", "ready", "settings",
-        "time_wait_count", "timers", "writer",
+        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "memory", "mss",
+        "orphans", "outbox", "ready", "settings", "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +79,10 @@ class Context:
         self.writer = writer
         self.isn = IsnGenerator(secret)
         self.cookies: Any = None
+        self.challenges: Any = None
         self.demux = Demux()
+        self.memory = Memory(settings, counters, self.demux)
+        self.orphans = 0
         self.endpoints: list[Endpoint | None] = []
         self.outbox: list[Endpoint] = []
         self.ready: list[Endpoint] = []

@@ -179,6 +179,7 @@ class CookieJar:
         request.source = None
         request.choice = None
         request.acked = False
+        request.answered_at = 0
         request.born = now  # When the SYN came is not known, so the round trip is not either.
         request.rtt = 0
         return request

@@ -69,6 +69,8 @@ cdef class Listener(Tuned):
     cdef reset_request(self, Request request, Segment seg)
     @cython.locals(ts_val=cython.longlong, window=cython.uint)
     cdef send_request_ack(self, Request request, Segment seg, long long now)
+    @cython.locals(context=Context)
+    cdef bint may_answer(self, Request request, long long now) except -1
 
 
 @cython.locals(start=cython.uint, stop=cython.uint)

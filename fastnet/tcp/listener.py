@@ -194,7 +194,8 @@ class Listener(Tuned):
             and (seg.ts_val - request.ts_recent & MASK) >= HALF
         )
         if seq == request.irs and flags & (SYN | ACK | RST | FIN) == SYN and not paws:
-            answer(self, request, now)
+            if self.may_answer(request, now):
+                answer(self, request, now)
             return
         if flags & ACK and seg.ack != (request.iss + 1 & MASK):
             context.send_reset(seg)
@@ -358,9 +359,20 @@ class Listener(Tuned):
 
     def send_request_ack(self, request: Request, seg: Segment, now: int) -> None:
         """What we expect, to a peer that is out of step (RFC 9293 section 3.10.7.4, first check)."""
+        if (seg.length == 0 or seg.flags & SYN) and not self.may_answer(request, now):
+            return
         ts_val = now // MILLISECOND + request.ts_offset & MASK if request.timestamps else -1
         window = request.rcv_wnd >> request.rcv_shift
         self.context.send_ack(seg, request.iss + 1 & MASK, request.irs + 1 & MASK, window, ts_val, request.ts_recent)
+
+    def may_answer(self, request: Request, now: int) -> bool:
+        """Is the last answer to what did not bring the request further long enough ago (tcp_oow_rate_limited())?"""
+        context = self.context
+        if request.answered_at and now - request.answered_at < context.settings.tcp_invalid_ratelimit * MILLISECOND:
+            context.counters.TCPACKSkippedSynRecv += 1
+            return False
+        request.answered_at = now
+        return True
 
     # ---- the program's calls ----
 

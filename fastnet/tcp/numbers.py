@@ -17,3 +17,10 @@ DEFAULT_SEND_MSS: Final = 536
 """RFC 9293 MUST-15: what to send to a peer that names no MSS."""
 MIN_SEND_MSS: Final = 48
 """A peer that names less gets this (Linux's TCP_MIN_SND_MSS): below it, headers would outweigh data without end."""
+MAX_PIECES: Final = 128
+"""Pieces out of order that a connection keeps; more are dropped, and come again. Their bytes are bounded by the window."""
+BYTES_A_FLIGHT: Final = 512
+MIN_FLIGHTS: Final = 1024
+"""Packets on their way at once: one for so many bytes of the send buffer's limit, but so many at least."""
+PAGE: Final = 4096
+"""What tcp_mem counts in, bytes."""

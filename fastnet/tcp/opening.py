@@ -63,6 +63,7 @@ class ActiveConnection(Connection):
         offer.rcv_wnd = 0
         offer.retries = 0
         offer.acked = False
+        offer.answered_at = 0
         offer.born = now
         offer.rtt = 0
         offer.source = None
@@ -269,12 +270,12 @@ class ActiveConnection(Connection):
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): before the handshake is over there is nothing to end in order."""
         if self.state == SYN_SENT:
-            self.orphan = True
+            self.become_orphan()
             self.error = errno.ECONNABORTED
             self.finish(EVENT_CLOSE)
         elif self.state == SYN_RECEIVED:
             # Queued until the handshake is complete.
-            self.orphan = True
+            self.become_orphan()
             self.need_sender().fin_queued = True
         else:
             Connection.close(self, now)

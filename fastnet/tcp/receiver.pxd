@@ -29,13 +29,15 @@ cdef class Receiver:
     @cython.locals(gain=cython.longlong)
     cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except -1
     @cython.locals(
-        left=cython.longlong, right=cython.longlong, start=cython.longlong, pieces=list, at=cython.Py_ssize_t,
-        piece_left=cython.longlong, piece_right=cython.longlong,
+        left=cython.longlong, right=cython.longlong, start=cython.longlong, pieces=list, first=cython.Py_ssize_t,
+        last=cython.Py_ssize_t, piece_left=cython.longlong, piece_right=cython.longlong,
     )
     cpdef bint keep(self, Segment seg, unsigned int rcv_nxt, long long size) except -1
+    @cython.locals(pieces=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, behind=cython.longlong)
+    cpdef Py_ssize_t find(self, unsigned int seq) except -1
     @cython.locals(left=cython.longlong, right=cython.longlong, ahead=cython.longlong, size=cython.longlong)
     cpdef Py_ssize_t close_gap(self, unsigned int rcv_nxt) except -1
-    @cython.locals(blocks=list, reported=cython.Py_ssize_t, seq=cython.longlong)
+    @cython.locals(blocks=list, pieces=list, reported=cython.Py_ssize_t, seq=cython.longlong, at=cython.Py_ssize_t, piece=tuple)
     cpdef list blocks_to_report(self, bint sack)
     cpdef acknowledged(self, unsigned int rcv_nxt)
     cpdef bint may_delay(self, unsigned int rcv_nxt) except -1

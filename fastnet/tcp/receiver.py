@@ -1,11 +1,9 @@
 """The receiving side: bytes in order for the reader, bytes out of order until the gap before them closes, the window, and when to ACK."""
 
-from fastnet._buffer import ByteRing
+from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import MAX_SACK_BLOCKS, Segment
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.numbers import HALF, MASK, MAX_PIECES, MILLISECOND
 
-MAX_PIECES = 128
-"""Pieces out of order that a connection keeps; more are dropped, and come again. Their bytes are bounded by the window."""
 ACK_DELAY = 40 * MILLISECOND
 """How long an ACK may wait for company: Linux's TCP_DELACK_MIN; RFC 9293 section 3.8.6.3 has half a second at most."""
 QUICK_ACKS = 16
@@ -17,6 +15,7 @@ class Receiver:
 
     Memory: at most twice ``limit`` in ``buffer``, however small or far apart the pieces, and ``MAX_PIECES`` pairs.
 
+    :param pool: where the memory is counted
     :param limit: bytes that it may hold (tcp_rmem); grows up to ``largest`` while the reader keeps up and the window is what slows the peer
     :ivar buffer: the tail is RCV.NXT; pieces out of order are placed ahead of it
     :ivar pieces: their sequence numbers, [left, right), in order and apart from each other; None before the first
@@ -37,8 +36,8 @@ class Receiver:
         "pieces", "pingpong", "quick", "recent", "urgent",
     )  # fmt: skip
 
-    def __init__(self, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
-        self.buffer = ByteRing()
+    def __init__(self, pool: Pool, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
+        self.buffer = ByteRing(pool)
         self.limit = limit
         self.largest = largest
         self.pieces: list[tuple[int, int]] | None = None
@@ -67,31 +66,44 @@ class Receiver:
         left = seg.seq - rcv_nxt & MASK
         right = left + size
         start = left
-        pieces = []
-        at = 0
-        for piece in self.pieces or ():
-            piece_left = piece[0] - rcv_nxt & MASK
-            piece_right = piece[1] - rcv_nxt & MASK
-            if piece_right < left:
-                pieces.append(piece)
-                at += 1
-            elif piece_left > right:
-                pieces.append(piece)
-            else:
-                if piece_left < right and left < piece_right:
-                    self.duplicate = (rcv_nxt + max(left, piece_left) & MASK, rcv_nxt + min(right, piece_right) & MASK)
-                left = min(left, piece_left)
-                right = max(right, piece_right)
-        if len(pieces) >= MAX_PIECES:
+        if self.pieces is None:
+            self.pieces = []
+        pieces = self.pieces
+        first = self.find(seg.seq)
+        last = first
+        while last < len(pieces):
+            piece_left = pieces[last][0] - rcv_nxt & MASK
+            piece_right = pieces[last][1] - rcv_nxt & MASK
+            if piece_left > right:
+                break
+            if piece_left < right and left < piece_right:
+                self.duplicate = (rcv_nxt + max(left, piece_left) & MASK, rcv_nxt + min(right, piece_right) & MASK)
+            left = min(left, piece_left)
+            right = max(right, piece_right)
+            last += 1
+        if first == last and len(pieces) >= MAX_PIECES:
             return False
-        pieces.insert(at, (rcv_nxt + left & MASK, rcv_nxt + right & MASK))
-        self.pieces = pieces
+        pieces[first:last] = [(rcv_nxt + left & MASK, rcv_nxt + right & MASK)]
         if self.recent is None:
             self.recent = []
         self.recent.insert(0, seg.seq)
         del self.recent[MAX_SACK_BLOCKS + 1 :]
         seg.place(self.buffer, self.buffer.length + start, size)
         return True
+
+    def find(self, seq: int) -> int:
+        """Index of the first piece that ends at a sequence number or behind it."""
+        pieces = self.pieces or []
+        low = 0
+        high = len(pieces)
+        while low < high:
+            middle = (low + high) // 2
+            behind = seq - pieces[middle][1] & MASK
+            if 0 < behind < HALF:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def close_gap(self, rcv_nxt: int) -> int:
         """RCV.NXT has moved: take in the pieces that it has reached, and say where it is now."""
@@ -122,12 +134,15 @@ class Receiver:
         if self.duplicate is not None:
             blocks.append(self.duplicate)
             self.duplicate = None
+        pieces = self.pieces or []
         reported = len(blocks)
         for seq in self.recent or ():
-            for piece in self.pieces or ():
+            at = self.find(seq)
+            if at < len(pieces):
+                piece = pieces[at]
                 if (seq - piece[0] & MASK) < (piece[1] - piece[0] & MASK) and piece not in blocks[reported:]:
                     blocks.append(piece)
-        for piece in self.pieces or ():
+        for piece in pieces:
             if len(blocks) >= MAX_SACK_BLOCKS:
                 break
             if piece not in blocks[reported:]:

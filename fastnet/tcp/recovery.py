@@ -155,7 +155,10 @@ class Recovery:
                 if (una - right & MASK) >= HALF:
                     tcb.context.counters.TCPSACKDiscard += 1
                 continue
-            board.sack(left, right, now)
+            board.sack(left, right, self.congestion.mss, now)
+        if board.untaken:
+            tcb.context.counters.TCPWqueueTooBig += board.untaken
+            board.untaken = 0
         return reported
 
     def is_duplicate(self, seg: Segment, left: int, right: int) -> bool:

@@ -30,6 +30,7 @@ cdef class Request(Timed):
     cdef public Source source
     cdef public object choice
     cdef public long long born
+    cdef public long long answered_at
     cdef public long long rtt
 
     @cython.locals(drawn=cython.ulonglong, mss=cython.int)

@@ -34,6 +34,7 @@ class Request(Timed):
     :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
     :ivar retries: SYN-ACKs sent again because none was answered
     :ivar timeouts: times that its timer fired; a request without is young
+    :ivar answered_at: when a SYN that came again, or what lay outside the window, was last answered, ns
     :ivar acked: True after a final ACK that found the accept queue full, or brought no data where tcp_defer_accept waits for some
     :ivar source: who is charged for it where a listener has limits for each source, else None
     :ivar choice: what a policy chose for the SYN-ACK, None for the usual
@@ -41,8 +42,8 @@ class Request(Timed):
     """
 
     __slots__ = (
-        "acked", "born", "choice", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt", "sack", "snd_shift",
-        "source", "timeouts", "timestamps", "ts_offset", "ts_recent", "wscale",
+        "acked", "answered_at", "born", "choice", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt", "sack",
+        "snd_shift", "source", "timeouts", "timestamps", "ts_offset", "ts_recent", "wscale",
     )  # fmt: skip
 
     rtt: int
@@ -87,6 +88,7 @@ class Request(Timed):
         self.source = None
         self.choice = None
         self.acked = False
+        self.answered_at = 0
         self.born = now
 
     def send_synack(self, context: Context, now: int) -> None:

@@ -22,6 +22,8 @@ cdef class Scoreboard:
     cdef public Rack rack
     cdef public Py_ssize_t head
     cdef public Py_ssize_t scan
+    cdef public Py_ssize_t most
+    cdef public long long untaken
     cdef public long long sacked
     cdef public long long lost
     cdef public long long delivered
@@ -32,6 +34,7 @@ cdef class Scoreboard:
     cdef public long long lost_again
     cdef public unsigned char original
 
+    cpdef bint is_full(self) except -1
     @cython.locals(flight=Flight)
     cpdef sent(self, unsigned int seq, unsigned int end, long long now)
     cpdef sent_again(self, Flight flight, long long now)
@@ -39,8 +42,14 @@ cdef class Scoreboard:
     @cython.locals(flights=list, i=cython.Py_ssize_t, flight=Flight, size=cython.uint, behind=cython.uint)
     cpdef cumulative(self, unsigned int una, long long now)
     cpdef settle(self, Flight flight, unsigned int size)
-    @cython.locals(i=cython.Py_ssize_t, flight=Flight, ahead=cython.uint, size=cython.uint)
-    cpdef sack(self, unsigned int left, unsigned int right, long long now)
+    @cython.locals(
+        first=cython.Py_ssize_t, i=cython.Py_ssize_t, flight=Flight, ahead=cython.uint, over=cython.uint, size=cython.uint
+    )
+    cpdef sack(self, unsigned int left, unsigned int right, long long mss, long long now)
+    @cython.locals(flight=Flight)
+    cpdef bint part(self, Py_ssize_t i, long long size) except -1
+    @cython.locals(flights=list, joined=Flight, flight=Flight, i=cython.Py_ssize_t)
+    cpdef join(self, Py_ssize_t first, Py_ssize_t last)
     @cython.locals(flights=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, flight=Flight)
     cpdef Py_ssize_t find(self, unsigned int seq) except -1
     @cython.locals(flight=Flight, tail=Flight)

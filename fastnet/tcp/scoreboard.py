@@ -35,11 +35,13 @@ class Scoreboard:
     :ivar resent_at: of what the present ACK delivered and was sent more than once: when the last went out; 0 without
     :ivar original: the present ACK delivered something that was sent only once, before ``timed_out_at`` (RFC 5682)
     :ivar lost_again: retransmissions that were found lost too
+    :ivar most: flights that there may be at once, but for those that retransmissions make of larger ones
+    :ivar untaken: SACK blocks that were not taken in full because there were so many
     """
 
     __slots__ = (
-        "delivered", "earliest", "flights", "head", "latest", "lost", "lost_again", "original", "rack", "resent_at", "sacked", "scan",
-        "timed_out_at",
+        "delivered", "earliest", "flights", "head", "latest", "lost", "lost_again", "most", "original", "rack", "resent_at", "sacked",
+        "scan", "timed_out_at", "untaken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,7 +57,13 @@ class Scoreboard:
         self.resent_at = 0
         self.timed_out_at = 0
         self.lost_again = 0
+        self.most = 0
+        self.untaken = 0
         self.rack = Rack()
+
+    def is_full(self) -> bool:
+        """Are there so many flights that no new one may go out?"""
+        return len(self.flights) - self.head >= self.most
 
     def sent(self, seq: int, end: int, now: int) -> None:
         """New data went out."""
@@ -115,21 +123,33 @@ class Scoreboard:
         if flight.lost:
             self.lost -= size
 
-    def sack(self, left: int, right: int, now: int) -> None:
-        """The peer has [left, right), which lies between SND.UNA and SND.NXT."""
-        i = self.find(left)
+    def sack(self, left: int, right: int, mss: int, now: int) -> None:
+        """The peer has [left, right), which lies between SND.UNA and SND.NXT.
+
+        A flight of which it has a part is taken apart between whole segments only, and not where there are too many flights already:
+        blocks of single bytes would make a flight of each byte (CVE-2019-11478; tcp_match_skb_to_sack()). What has arrived becomes one
+        flight with its neighbours, so that the next block does not go through all of it again (tcp_shift_skb_data()).
+
+        :param mss: bytes of a whole segment
+        """
+        first = self.find(left)
+        if first == len(self.flights):
+            return
+        flight = self.flights[first]
+        ahead = left - flight.seq & MASK
+        if not flight.sacked and 0 < ahead < HALF:
+            if not self.part(first, (ahead + mss - 1) // mss * mss):
+                return
+            first += 1
+        i = first
         while i < len(self.flights):
             flight = self.flights[i]
             if (flight.seq - right & MASK) < HALF:
                 break
             if not flight.sacked:
-                ahead = left - flight.seq & MASK
-                if 0 < ahead < HALF:
-                    self.split(i, left)
-                    i += 1
-                    flight = self.flights[i]
-                if 0 < (flight.end - right & MASK) < HALF:
-                    self.split(i, right)
+                over = flight.end - right & MASK
+                if 0 < over < HALF and not self.part(i, ((flight.end - flight.seq & MASK) - over) // mss * mss):
+                    break
                 size = flight.end - flight.seq & MASK
                 self.deliver(flight, now)
                 self.delivered += size
@@ -139,6 +159,43 @@ class Scoreboard:
                 flight.sacked = True
                 self.sacked += size
             i += 1
+        self.join(first, i)
+
+    def part(self, i: int, size: int) -> bool:
+        """Make the first ``size`` bytes of a flight one of their own; False when that leaves nothing on one side, or may not be."""
+        flight = self.flights[i]
+        if size == 0 or size >= (flight.end - flight.seq & MASK):
+            return False
+        if self.is_full():
+            self.untaken += 1
+            return False
+        self.split(i, flight.seq + size & MASK)
+        return True
+
+    def join(self, first: int, last: int) -> None:
+        """Make one flight of those from index ``first`` to before ``last``, which have all arrived, and of their neighbours that have."""
+        flights = self.flights
+        if first >= last:
+            return
+        if first > self.head:
+            flight = flights[first - 1]
+            if flight.sacked:
+                first -= 1
+        if last < len(flights):
+            flight = flights[last]
+            if flight.sacked:
+                last += 1
+        if last - first < 2:
+            return
+        joined = flights[first]
+        for i in range(first + 1, last):
+            flight = flights[i]
+            joined.sent_at = max(joined.sent_at, flight.sent_at)
+            joined.retransmitted = joined.retransmitted or flight.retransmitted
+        flight = flights[last - 1]
+        joined.end = flight.end
+        del flights[first + 1 : last]
+        self.scan = min(self.scan, first)
 
     def find(self, seq: int) -> int:
         """Index of the first flight that ends behind a sequence number."""

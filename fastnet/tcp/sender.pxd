@@ -11,7 +11,7 @@ from fastnet.tcp.tcb cimport Tcb
 cdef int ACK, FIN, PSH
 cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
 cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, CORK_MAX
-cdef int MAX_BACKOFF
+cdef int MAX_BACKOFF, BYTES_A_FLIGHT, MIN_FLIGHTS
 
 
 @cython.final
@@ -21,6 +21,7 @@ cdef class Sender:
     cdef public Recovery recovery
     cdef public long long limit
     cdef public long long lowat
+    cdef public long long moderated
     cdef public long long urgent
     cdef public long long waiting_since
     cdef public long long retransmit_at
@@ -36,6 +37,7 @@ cdef class Sender:
     cdef public unsigned char fin_queued
     cdef public unsigned char fin_sent
 
+    cpdef set_limit(self, long long limit)
     cpdef adopt(self, Sender earlier)
     @cython.locals(acked=cython.uint)
     cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
@@ -43,6 +45,8 @@ cdef class Sender:
     cpdef Py_ssize_t room(self, Tcb tcb) except? -1
     @cython.locals(unsent=cython.longlong)
     cpdef tell_of_room(self, Tcb tcb)
+    @cython.locals(smallest=cython.longlong, held=cython.longlong)
+    cpdef Py_ssize_t share(self, Tcb tcb, long long size) except -1
     @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong, sent=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(

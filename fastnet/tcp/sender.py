@@ -1,9 +1,9 @@
 """The sending side: what is queued, what goes out when, and what a timer does about what does not come back."""
 
-from fastnet._buffer import ByteRing
+from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.scoreboard import Flight
@@ -26,9 +26,11 @@ WINDOW_PROBE = 4
 class Sender:
     """Bytes from SND.UNA on, and the retransmission timer (RFC 6298).
 
+    :param pool: where the memory is counted
     :param limit: bytes that it may hold (tcp_wmem)
     :param lowat: bytes that it may hold and has not sent (tcp_notsent_lowat)
     :ivar buffer: the head is the byte at SND.UNA
+    :ivar moderated: the limit to go back to when memory is no longer short (tcp_mem); 0 where it was not lowered
     :ivar full: True when the program was told to wait; an ACK that makes room lets it go on
     :ivar fin_queued: a FIN follows the last byte; ``fin_sent``: it went out
     :ivar urgent: sequence number behind the last urgent byte (SND.UP), -1 without
@@ -42,13 +44,12 @@ class Sender:
     """
 
     __slots__ = (
-        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "lowat", "purpose", "recovery",
-        "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
+        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "lowat", "moderated",
+        "purpose", "recovery", "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
     )  # fmt: skip
 
-    def __init__(self, limit: int, lowat: int, congestion: CongestionControl, snd_nxt: int) -> None:
-        self.buffer = ByteRing()
-        self.limit = limit
+    def __init__(self, pool: Pool, limit: int, lowat: int, congestion: CongestionControl, snd_nxt: int) -> None:
+        self.buffer = ByteRing(pool)
         self.lowat = lowat
         self.full = False
         self.fin_queued = False
@@ -66,6 +67,14 @@ class Sender:
         self.sent_at = 0
         self.rtt = RttEstimator()
         self.recovery = Recovery(congestion, self.rtt, snd_nxt)
+        self.set_limit(limit)
+
+    def set_limit(self, limit: int) -> None:
+        """Bytes that it may hold from now on; what is there already stays."""
+        self.limit = limit
+        self.moderated = 0
+        # A flight is small, but bytes can be made into many.
+        self.recovery.board.most = max(limit // BYTES_A_FLIGHT, MIN_FLIGHTS)
 
     def adopt(self, earlier: "Sender") -> None:
         """Take over what was queued before the handshake was complete."""
@@ -100,6 +109,8 @@ class Sender:
 
     def room(self, tcb: Tcb) -> int:
         """Bytes that may still be queued: under tcp_wmem as a whole, and under tcp_notsent_lowat of those that have not been sent."""
+        if self.moderated and not tcb.context.memory.is_pressed():
+            self.set_limit(self.moderated)
         unsent = self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK)
         return min(self.limit - self.buffer.length, self.lowat - unsent)
 
@@ -109,6 +120,21 @@ class Sender:
         if self.buffer.length <= self.limit // 2 and unsent <= self.lowat // 2:
             self.full = False
             tcb.context.notify(tcb)
+
+    def share(self, tcb: Tcb, size: int) -> int:
+        """How many of so many bytes the memory of all connections lets it queue; with less, also its limit shrinks for as long as that
+        is short (sk_stream_moderate_sndbuf())."""
+        context = tcb.context
+        smallest = context.settings.tcp_wmem[0]
+        held = self.buffer.length
+        if context.memory.allows(self.buffer, held + size, smallest):
+            return size
+        if self.moderated == 0:
+            self.moderated = self.limit
+        self.limit = max(held // 2, smallest)
+        self.full = True
+        # What is left of the block that it has, or of what everybody may have.
+        return min(size, max(self.buffer.allocated, smallest) - held)
 
     # ---- sending ----
 
@@ -193,6 +219,8 @@ class Sender:
             unsent = self.buffer.length - in_flight
             usable = tcb.snd_wnd - in_flight
             size = min(unsent, usable, burst)
+            if size > 0 and recovery.board.is_full():
+                break
             if size <= 0:
                 if unsent == 0 and self.fin_queued:
                     self.fin_sent = True

@@ -13,9 +13,10 @@ class TimeWait(Endpoint):
     """Answers a FIN that comes again, and keeps old segments away from a new connection with the same 4-tuple.
 
     :param number: the connection's id, which it takes over
+    :ivar answered_at: when what did not have to be answered last was, ns
     """
 
-    __slots__ = ("context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
+    __slots__ = ("answered_at", "context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
 
     def __init__(
         self, context: Context, handshake: Request, number: int, snd_nxt: int, rcv_nxt: int, ts_recent: int, now: int
@@ -28,6 +29,7 @@ class TimeWait(Endpoint):
         self.snd_nxt = snd_nxt
         self.rcv_nxt = rcv_nxt
         self.ts_recent = ts_recent
+        self.answered_at = 0
         context.place(number, self)
         context.time_wait_count += 1
         context.counters.TW += 1
@@ -51,10 +53,21 @@ class TimeWait(Endpoint):
             self.context.counters.PAWSEstab += 1
         elif seg.flags & FIN and (seg.end - self.rcv_nxt & MASK) == 0:
             self.context.arm(self, now + TIME_WAIT_LENGTH)
-        if stamped and not paws:
-            self.ts_recent = seg.ts_val
-        if seg.length or seg.flags & SYN or paws or seg.seq != self.rcv_nxt:
+        if seg.seq == self.rcv_nxt and seg.length == 0 and not paws:
+            # Only what lies at the right place says what time it is.
+            if stamped:
+                self.ts_recent = seg.ts_val
+            return
+        if seg.length and not seg.flags & SYN or self.may_answer(now):
             self.acknowledge(seg, now)
+
+    def may_answer(self, now: int) -> bool:
+        """Is the last answer long enough ago (tcp_timewait_check_oow_rate_limit())? Text and FIN are always answered."""
+        if self.answered_at and now - self.answered_at < self.context.settings.tcp_invalid_ratelimit * MILLISECOND:
+            self.context.counters.TCPACKSkippedTimeWait += 1
+            return False
+        self.answered_at = now
+        return True
 
     def reopen(self, seg: Segment, now: int) -> None:
         """Make way, and let the listener have the SYN."""

@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.engine import CORPUS, LIMIT, digest, draw, failure, reduce, save
+from tests.fuzz.drawing import draw
+from tests.fuzz.engine import CORPUS, LIMIT, digest, failure, reduce, save
 
 
 def main() -> int:

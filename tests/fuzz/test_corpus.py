@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.engine import CORPUS, draw, run
+from tests.fuzz.drawing import draw
+from tests.fuzz.engine import CORPUS, run
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.json")), ids=lambda path: path.stem)

@@ -1,0 +1,98 @@
+"""What holds of a stack between any two steps, and at last when everything is over."""
+
+from __future__ import annotations
+
+from fastnet._flow import FourTuple
+from fastnet.stack import NEVER, Stack
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
+from fastnet.tcp.states import State
+from fastnet.tcp.timewait import TimeWait
+from tests.pair import check
+
+UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
+
+
+def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int, int]) -> None:
+    """The tables of a stack agree with each other, and every bound is kept.
+
+    :param receive_limits: id() of a connection -> the largest receive buffer it ever had; ``highest``: of a listener -> backlog
+    """
+    context = stack.context
+    flows = established = waiting = orphans = allocated = 0
+    guaranteed = 2 * max(4096, stack.settings.tcp_rmem[0], stack.settings.tcp_wmem[0], context.mss)
+    handles: list[int] = []
+    for number, endpoint in enumerate(context.endpoints):
+        if endpoint is None:
+            continue
+        assert endpoint.id == number, "an endpoint knows its place"
+        if endpoint.timer >= 0:
+            handles.append(endpoint.timer)
+        if isinstance(endpoint, Listener):
+            assert not endpoint.closed
+            check_listener(endpoint, highest.get(id(endpoint), endpoint.backlog), handles)
+            continue
+        flows += 1
+        assert context.demux.find(endpoint.handshake.flow) == number, "the demux has it under its 4-tuple"
+        assert endpoint.timer >= 0 or not isinstance(endpoint, TimeWait), "TIME-WAIT ends"
+        if isinstance(endpoint, TimeWait):
+            waiting += 1
+            continue
+        established += endpoint.state in (State.ESTABLISHED, State.CLOSE_WAIT)
+        assert endpoint.state not in (State.CLOSED, State.LISTEN, State.TIME_WAIT), "what is over is nowhere"
+        orphans += endpoint.orphan
+        held = receive_limits.get(id(endpoint), 0)
+        sender, receiver = endpoint.sender, endpoint.receiver
+        if receiver is not None:
+            allocated += receiver.buffer.allocated
+            if stack.counters.PruneCalled:
+                # What was offered before memory became short stays offered.
+                held = max(held, receiver.largest)
+        if sender is not None:
+            allocated += sender.buffer.allocated
+            board = sender.recovery.board
+            assert len(board.flights) - board.head <= board.most + 2, "packets on their way"
+        check(endpoint, held)
+        check_end(endpoint)
+    assert len(context.demux) == flows, "every 4-tuple of the demux has an endpoint"
+    assert context.orphans == orphans <= stack.settings.tcp_max_orphans, "orphans, recounted"
+    memory = context.memory
+    assert allocated <= memory.pool.allocated <= memory.high + 2 * guaranteed * (flows + len(receive_limits) + 64), "memory"
+    assert context.time_wait_count == waiting <= stack.settings.tcp_max_tw_buckets, "TIME-WAIT, recounted"
+    assert stack.counters.TcpCurrEstab == established, "TcpCurrEstab, recounted"
+    assert len(set(handles)) == len(handles) == len(context.timers), "every timer has one owner that is there"
+    assert all(endpoint.notified for endpoint in context.ready) and len({*map(id, context.ready)}) == len(context.ready)
+    assert len({*map(id, context.outbox)}) == len(context.outbox), "nobody waits twice to send"
+
+
+def check_listener(listener: Listener, highest: int, handles: list[int]) -> None:
+    assert len(listener.accept_queue) <= highest + 1, "accept queue"
+    assert len(listener.syn_queue) <= highest + 1, "syn queue"
+    assert listener.young == sum(request.timeouts == 0 for request in listener.syn_queue.values()), "young, recounted"
+    for flow, request in listener.syn_queue.items():
+        assert request.flow == flow and request.timer >= 0, "a request ends"
+        handles.append(request.timer)
+
+
+def check_end(connection: Connection) -> None:
+    """What must come to an end has a timer for it."""
+    if connection.state in UNSYNCHRONIZED or connection.state == State.FIN_WAIT_2 and connection.orphan:
+        assert connection.state_deadline and connection.timer >= 0, "a state that ends has a deadline"
+    if connection.state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK):
+        assert connection.sender is not None
+        assert connection.queued or connection.timer >= 0 and connection.sender.deadline, "a FIN is sent until it arrives"
+    patience = connection.patience
+    if patience is not None and patience.keepalive and connection.state not in UNSYNCHRONIZED:
+        assert connection.queued or connection.timer >= 0, "keep-alive has a timer"
+
+
+def check_empty(stack: Stack) -> None:
+    """Everything has been closed, and hours have passed."""
+    context = stack.context
+    left = [endpoint for endpoint in context.endpoints if endpoint is not None]
+    assert not left, f"still there: {[type(e).__name__ + ' ' + str(getattr(e, 'state', '')) for e in left]}"
+    assert len(context.demux) == len(context.timers) == context.time_wait_count == stack.counters.TcpCurrEstab == context.orphans == 0
+    assert not context.outbox and context.timers.next_deadline() == NEVER
+    context.demux.settle()
+    numbers = {context.demux.insert(FourTuple("10.0.0.1", 1, "10.0.0.2", i + 1)) for i in range(len(context.endpoints))}
+    assert numbers == set(range(len(context.endpoints))), "every number is free again"
