@@ -88,14 +88,20 @@ class Namespace:
                 number = ctypes.get_errno()
                 raise OSError(number, f"back to the first network namespace: {os.strerror(number)}")
 
-    def add_tun(self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False) -> Tun:
+    def add_tun(
+        self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False, queue: int = 0
+    ) -> Tun:
         """A TUN device, up, with the kernel's address and network on it; the stack takes any other address of that network.
 
         :param kernel: the kernel's own address with its prefix length
+        :param queue: packets that may wait to be read (txqueuelen), beyond which the kernel drops; 0: the kernel's 500
         :raises OSError, ValueError: as ``Tun``
         """
         tun = Tun(name, mtu, offload=offload)
         self._tuns.append(tun)
+        if queue:
+            with IPRoute() as ip:
+                ip.link("set", index=ip.link_lookup(ifname=tun.name)[0], txqlen=queue)
         configure(tun, kernel)
         return tun
 
@@ -138,6 +144,12 @@ def configure_link(name: str, kernel: str) -> None:
         index = ip.link_lookup(ifname=name)[0]
         ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
         ip.link("set", index=index, state="up")
+
+
+def add_gateway(destination: str, gateway: str) -> None:
+    """Send what goes to a network (such as "198.18.0.0/15") by way of a neighbour."""
+    with IPRoute() as ip:
+        ip.route("add", dst=destination, gateway=gateway)
 
 
 def sysctl(name: str, value: int | str) -> None:
