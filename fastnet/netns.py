@@ -18,8 +18,11 @@ from pyroute2 import IPRoute
 
 from fastnet._tun import Tun
 
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -150,6 +153,32 @@ def add_gateway(destination: str, gateway: str) -> None:
     """Send what goes to a network (such as "198.18.0.0/15") by way of a neighbour."""
     with IPRoute() as ip:
         ip.route("add", dst=destination, gateway=gateway)
+
+
+def set_namespace(process: int) -> None:
+    """Move the calling thread to the network namespace of another process, for good.
+
+    :raises OSError: no such process, no permission
+    """
+    with open(f"/proc/{process}/ns/net") as namespace:
+        if _libc.setns(namespace.fileno(), CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, f"into the network namespace of process {process}: {os.strerror(number)}")
+
+
+def receive_on(name: str, cores: tuple[int, ...]) -> None:
+    """Have the kernel work on what a device receives on certain cores (receive packet steering), not in the sender's context.
+
+    The calling process, which must have a single thread, gets a /sys of its own, of its network namespace.
+
+    :raises OSError: no permission
+    """
+    _unshare(CLONE_NEWNS)
+    for source, target, kind, flags in ((None, b"/", None, MS_REC | MS_PRIVATE), (b"sysfs", b"/sys", b"sysfs", 0)):
+        if _libc.mount(source, target, kind, flags, None):
+            number = ctypes.get_errno()
+            raise OSError(number, f"mounting a private {target.decode()}: {os.strerror(number)}")
+    Path(f"/sys/class/net/{name}/queues/rx-0/rps_cpus").write_text(f"{sum(1 << core for core in cores):x}")
 
 
 def sysctl(name: str, value: int | str) -> None:

@@ -1,15 +1,18 @@
 """Floods, and what becomes of honest clients meanwhile: fastnet and the kernel's stack, each under the same flood.
 
     flood --- tun0 --- kernel (forwarding) --- tun1 --- fastnet, or the floor
-                          |   |
-     honest clients --- veth  +--- the kernel's own stack, for its row
+                           |    |
+     honest clients --- veth    veth --- the kernel's own stack, on a host of its own
 
-The flood and the honest clients share the first core, the server has the second. All rows get the same packets at the same rate, from
-the same seed.
+The flood and the honest clients share the first core, the server has the second. That goes for the kernel's stack too: its host works on
+what arrives on the second core (receive packet steering), as a server's network card would have it, and not in the context of whoever
+writes the flood, which would be the slower the more work it made. All rows get the same packets at the same rate, from the same seed.
 
-CPU per packet is the server's process time where the server is a process in user space. The kernel's stack works in the context of
-whoever hands it a packet; so for its row it is that, and what writing the flood took more than it does for the floor, which does not
-work in the writer's context. This kernel must not account interrupts apart (CONFIG_IRQ_TIME_ACCOUNTING), or that part is missing.
+The servers and the honest clients come before other programs where that is allowed (SCHED_RR): softirqs, in which the kernel's stack
+works, do so anyway.
+
+CPU per packet is the server's process time, and for the kernel's row the time that the second core spent in softirqs besides, in which
+other programs' packets count too.
 """
 
 import errno
@@ -42,15 +45,19 @@ from fastnet.load.compare import (
     ServerProcess,
     prepare_kernel,
 )
-from fastnet.load.honest import HonestClients, Outcome
+from fastnet.load.honest import HonestClients, Outcome, take_precedence
+from fastnet.load.hosts import Host
 from fastnet.netns import Namespace
 
+HONEST = ("198.18.2.1/24", "198.18.2.2/24")
+KERNEL = ("198.18.3.1/24", "198.18.3.2/24")
+"""Gateway and address of the honest clients' host, and of the kernel's."""
 SCHEMA = 1
 """Version of ``Floods.as_dict``: raised when a name in it goes or changes its meaning."""
 KINDS = (*RAW_KINDS, "slowloris", "asleep")
 ROWS = ("fastnet", "kernel", "floor")
-QUEUE = 16384
-"""Packets that may wait at each TUN device. With the kernel's 500, a server that the scheduler leaves out for 2 ms loses some."""
+QUEUE = 1000
+"""Packets that may wait at each TUN device: as many as the kernel lets wait for a core (net.core.netdev_max_backlog)."""
 ASLEEP = 10.0
 """Seconds in which the accept loop accepts nothing, in a flood of that kind."""
 DRIBBLES = 1000
@@ -77,7 +84,6 @@ class Sample:
     sent: int
     rate: float
     cpu: float
-    flood_cpu: float
     ok: int = 0
     failed: int = 0
     errors: dict[str, int] = field(default_factory=dict)
@@ -168,7 +174,7 @@ def run(
     :param rate: packets each second; 0: as fast as the device takes them
     :param clients: honest clients, which come evenly over the time that the flood should last
     :param rounds: each has every row once; what is reported are medians
-    :param rows: which of ``ROWS``; the floor is always measured where the kernel is, and left out where a flood is not of packets
+    :param rows: which of ``ROWS``; the floor is left out where a flood is not of packets
     :param settings: fastnet's, by their Linux names
     :param backlog: of both servers' listeners
     :param asleep: seconds in which nothing is accepted, for a flood of that kind
@@ -179,9 +185,7 @@ def run(
         raise ValueError(f"no flood {kind!r}; there are: {', '.join(KINDS)}")
     if unknown := set(rows) - set(ROWS):
         raise ValueError(f"no row {', '.join(sorted(unknown))}; there are: {', '.join(ROWS)}")
-    order = [name for name in ROWS if name in rows or name == "floor" and "kernel" in rows]
-    if kind == "slowloris":
-        order = [name for name in order if name != "floor"]
+    order = [name for name in ROWS if name in rows and not (name == "floor" and kind == "slowloris")]
     result = Floods(kind, packets, rate, clients, rounds, {name: [] for name in order})
     affinity = os.sched_getaffinity(0)
     cores = sorted(affinity)
@@ -192,22 +196,18 @@ def run(
         tun1 = namespace.add_tun(SERVER_KERNEL, "tun1", queue=QUEUE)
         namespace.route(SOURCES_NETWORK, tun0)
         prepare_kernel()
-        os.sched_setaffinity(0, {cores[0]})
-        try:
-            with HonestClients(namespace, cores[0]) as visitors:
-                attack = Attack(kind, packets, rate, clients, tun0, tun1, visitors, cores[1 % len(cores)], backlog, settings or {}, asleep)
-                for turn in range(rounds):
-                    for name in order[turn % len(order) :] + order[: turn % len(order)]:
-                        progress(f"round {turn + 1} of {rounds}: {name}")
-                        result.rows[name].append(attack.measure(name, turn))
-                    if "kernel" in order and "floor" in order:
-                        theirs, floor = result.rows["kernel"][turn], result.rows["floor"][turn]
-                        if theirs.sent and floor.sent:
-                            theirs.cpu += max(0.0, theirs.flood_cpu / theirs.sent - floor.flood_cpu / floor.sent)
-        finally:
-            os.sched_setaffinity(0, affinity)
-    if "floor" not in rows:
-        result.rows.pop("floor", None)
+        first, second = cores[0], cores[1 % len(cores)]
+        with Host(namespace, "honest", *HONEST) as theirs, Host(namespace, "kernel", *KERNEL, (second,)) as kernel:
+            os.sched_setaffinity(0, {first})
+            try:
+                with HonestClients(theirs, first) as visitors:
+                    attack = Attack(kind, packets, rate, clients, tun0, tun1, kernel, visitors, second, backlog, settings or {}, asleep)
+                    for turn in range(rounds):
+                        for name in order[turn % len(order) :] + order[: turn % len(order)]:
+                            progress(f"round {turn + 1} of {rounds}: {name}")
+                            result.rows[name].append(attack.measure(name, turn))
+            finally:
+                os.sched_setaffinity(0, affinity)
     return result
 
 
@@ -221,6 +221,7 @@ class Attack:
     clients: int
     tun0: Tun
     tun1: Tun
+    kernel: Host
     visitors: HonestClients
     core: int
     backlog: int
@@ -229,7 +230,7 @@ class Attack:
 
     def measure(self, row: str, turn: int) -> Sample:
         """One row, once."""
-        target = SERVER_KERNEL.partition("/")[0] if row == "kernel" else SERVER_ADDRESS
+        target = KERNEL[1].partition("/")[0] if row == "kernel" else SERVER_ADDRESS
         asleep = self.asleep if self.kind == "asleep" else 0.0
         hear, tell = os.pipe()
         serve = {
@@ -237,19 +238,18 @@ class Attack:
             "kernel": servers.answering_on_kernel(target, PORT, self.backlog, asleep),
             "floor": servers.floor(self.tun1, "server"),
         }[row]
-        before = kernel_counters() if row == "kernel" else {}
         try:
-            with ServerProcess(serve, self.core) as server:
-                size, cpu = resident(server.pid), server.cpu()
-                sent, seconds, flood_cpu, outcome = self.flood(target, row != "floor", turn)
-                cpu = server.cpu() - cpu
+            with ServerProcess(self.prepared(serve, row), self.core) as server:
+                size, cpu, before = resident(server.pid), self.cpu(server, row), kernel_counters(self.kernel)
+                sent, seconds, outcome = self.flood(target, row != "floor", turn)
+                cpu = self.cpu(server, row) - cpu
                 growth = resident(server.pid) - size
                 counters: dict[str, int] = {}
                 if row == "fastnet":
                     os.kill(server.pid, signal.SIGUSR1)
                     counters = json.loads(os.read(hear, 1 << 16))
                 elif row == "kernel":
-                    counters = {name: value - before.get(name, 0) for name, value in kernel_counters().items()}
+                    counters = {name: value - before.get(name, 0) for name, value in kernel_counters(self.kernel).items()}
         finally:
             os.close(hear)
             os.close(tell)
@@ -257,7 +257,6 @@ class Attack:
             sent=sent,
             rate=sent / seconds,
             cpu=cpu / max(1, sent),
-            flood_cpu=flood_cpu,
             ok=outcome.ok,
             failed=sum(outcome.errors.values()),
             errors=outcome.errors,
@@ -272,12 +271,28 @@ class Attack:
             counters={name: value for name, value in counters.items() if value},
         )
 
-    def flood(self, target: str, visited: bool, turn: int) -> tuple[int, float, float, Outcome]:
-        """The flood, and the clients in it: packets sent, seconds, the flood's CPU time, what became of the clients."""
+    def prepared(self, serve: servers.Server, row: str) -> servers.Server:
+        """A server where it belongs: ahead of other programs, and for the kernel's row on its host, tuned as the namespace is."""
+
+        def there(ready: Callable[[], None]) -> None:
+            take_precedence()
+            if row == "kernel":
+                self.kernel.enter()
+                prepare_kernel()
+            serve(ready)
+
+        return there
+
+    def cpu(self, server: ServerProcess, row: str) -> float:
+        """CPU time that a server has taken so far, seconds."""
+        return server.cpu() + (softirqs(self.core) if row == "kernel" else 0.0)
+
+    def flood(self, target: str, visited: bool, turn: int) -> tuple[int, float, Outcome]:
+        """The flood, and the clients in it: packets sent, seconds, what became of the clients."""
         # Clients come as long as the flood goes; without a rate, as long as the quickest device would take.
         seconds = self.packets / (self.rate or 700_000) if self.kind != "slowloris" else self.packets / DRIBBLES
         live = LIVE if self.kind == "data" else 0
-        flows = [(int(IPv4Address(honest.ADDRESS)), honest.LIVE_PORT + i) for i in range(live)]
+        flows = [(int(IPv4Address(HONEST[1].partition("/")[0])), honest.LIVE_PORT + i) for i in range(live)]
 
         def visit() -> None:
             if visited:
@@ -286,23 +301,24 @@ class Attack:
 
         if self.kind == "slowloris":
             visit()
-            sent, lasted, cpu = dribble(target, min(DRIBBLES, self.packets), seconds)
+            sent, lasted = dribble(target, min(DRIBBLES, self.packets), seconds)
         else:
             kind = "syn" if self.kind == "asleep" else self.kind
             flood = Flood(self.tun0, int(IPv4Address(target)), PORT, int(IPv4Address(SOURCES_FIRST)), 65536, turn)
             first = int(WARM_UP * self.rate) if self.rate else self.packets // 100
             flood.run(kind, first, self.rate, flows)
+            lasted = flood.seconds
             visit()
-            sent = flood.run(kind, self.packets - first, self.rate, flows)
-            lasted, cpu = flood.seconds, flood.cpu
-        return sent, lasted, cpu, self.visitors.finish() if visited else Outcome()
+            flood.run(kind, self.packets - first, self.rate, flows)
+            sent, lasted = flood.sent, lasted + flood.seconds
+        return sent, lasted, self.visitors.finish() if visited else Outcome()
 
 
-def dribble(target: str, count: int, seconds: float) -> tuple[int, float, float]:
-    """A slowloris: connections that send a byte a second each; bytes sent, seconds, and CPU time."""
+def dribble(target: str, count: int, seconds: float) -> tuple[int, float]:
+    """A slowloris: connections that send a byte a second each; bytes sent, and seconds."""
     poll = select.epoll()
     socks: dict[int, socket.socket] = {}
-    started, cpu = time.monotonic(), time.process_time()
+    started = time.monotonic()
     sent = 0
     for _ in range(count):
         sock = socket.socket()
@@ -326,7 +342,7 @@ def dribble(target: str, count: int, seconds: float) -> tuple[int, float, float]
     poll.close()
     for sock in socks.values():
         sock.close()
-    return sent, time.monotonic() - started, time.process_time() - cpu
+    return sent, time.monotonic() - started
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -339,9 +355,19 @@ def resident(process: int) -> int:
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def kernel_counters() -> dict[str, int]:
-    """What ``nstat`` shows of this namespace (/proc/net/netstat)."""
-    lines = Path("/proc/net/netstat").read_text().splitlines()
+def softirqs(core: int) -> float:
+    """Seconds that a core has spent in softirqs, those of ksoftirqd included (/proc/stat)."""
+    with open("/proc/stat") as file:
+        for line in file:
+            name, *times = line.split()
+            if name == f"cpu{core}":
+                return int(times[6]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def kernel_counters(host: Host) -> dict[str, int]:
+    """What ``nstat`` shows of a host (/proc/net/netstat)."""
+    lines = Path(f"/proc/{host.pid}/net/netstat").read_text().splitlines()
     counters: dict[str, int] = {}
     for names, values in zip(lines[::2], lines[1::2], strict=True):
         counters.update(zip(names.split()[1:], map(int, values.split()[1:]), strict=True))

@@ -1,6 +1,4 @@
-"""Honest clients: sockets of the kernel's in a namespace and a process of their own, which connect, ask, check the answer and close.
-
-    client's namespace --- veth --- the servers' namespace
+"""Honest clients: sockets of the kernel's, on a host and in a process of their own, which connect, ask, check the answer and close.
 
 They come at times that are fixed beforehand, whether those before them are done or not, so what one waits for does not spare the others.
 """
@@ -10,20 +8,18 @@ import hashlib
 import json
 import os
 import random
-import resource
 import select
 import signal
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Self
 
+from fastnet.load.hosts import Host
 from fastnet.load.servers import REQUEST, RESET_ON_CLOSE
-from fastnet.netns import Namespace, add_gateway, configure_link, sysctl
+from fastnet.netns import sysctl
 
-ADDRESS = "198.18.2.2"
-GATEWAY = "198.18.2.1"
-NETWORK = "198.18.0.0/15"
 LIVE_PORT = 20000
 """The local port of the first connection that lasts; the others follow."""
 BLOCK = 64 * REQUEST
@@ -101,7 +97,7 @@ class _Live:
         # At the end a RST, which leaves the port free whatever has become of the server.
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.sock.settimeout(patience)
-        self.sock.bind((ADDRESS, port))
+        self.sock.bind(("", port))
         self.sock.connect(target)
         self.sock.setblocking(False)
 
@@ -212,15 +208,21 @@ def visit(target: str, port: int, count: int, duration: float, live: int, seed: 
     return outcome
 
 
-class HonestClients:
-    """A process with honest clients, behind a veth pair: a context manager, in whose namespace the servers are.
+def take_precedence() -> None:
+    """Put this process ahead of the machine's other programs, where that is allowed: what they do is not to be measured."""
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
-    :param namespace: the servers' namespace; ``core``: where the clients run
+
+class HonestClients:
+    """A process with honest clients on a host: a context manager.
+
+    :param host: where they are; ``core``: where they run
     :raises RuntimeError: the process ended before it was ready
     """
 
-    def __init__(self, namespace: Namespace, core: int) -> None:
-        self.namespace = namespace
+    def __init__(self, host: Host, core: int) -> None:
+        self.host = host
         self.core = core
 
     def __enter__(self) -> Self:
@@ -233,22 +235,19 @@ class HonestClients:
                 os.close(self._telling)
                 os.close(self._hearing)
                 os.sched_setaffinity(0, {self.core})
-                with os.fdopen(hear) as orders, os.fdopen(tell, "w", buffering=1) as answers, Namespace():
-                    self._serve(orders, answers)
+                take_precedence()
+                self.host.enter()
+                # Thousands of clients in a row from one address: none may find its port still in TIME-WAIT.
+                sysctl("net.ipv4.tcp_max_tw_buckets", 0)
+                with os.fdopen(hear) as orders, os.fdopen(tell, "w", buffering=1) as answers:
+                    for line in orders:
+                        answers.write(json.dumps(asdict(visit(**json.loads(line)))) + "\n")
             finally:
                 os._exit(1)
         os.close(hear)
         os.close(tell)
         self._answers = os.fdopen(self._hearing)
         self._orders = os.fdopen(self._telling, "w", buffering=1)
-        try:
-            self._answer()
-            self.namespace.add_veth(f"{GATEWAY}/24", "client", "server", self.pid)
-            self._order({})
-            self._answer()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -260,41 +259,20 @@ class HonestClients:
         except BrokenPipeError:
             return
 
-    def _serve(self, orders: Any, answers: Any) -> None:
-        """In the child: visit when told to, until killed."""
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        answers.write("null\n")
-        orders.readline()
-        configure_link("server", f"{ADDRESS}/24")
-        add_gateway(NETWORK, GATEWAY)
-        # Thousands of clients in a row from one address: none may find its port still in TIME-WAIT.
-        sysctl("net.ipv4.tcp_max_tw_buckets", 0)
-        answers.write("null\n")
-        for line in orders:
-            answers.write(json.dumps(asdict(visit(**json.loads(line)))) + "\n")
-
-    def _order(self, order: dict[str, Any]) -> None:
-        self._orders.write(json.dumps(order) + "\n")
-
-    def _answer(self) -> Any:
-        line = self._answers.readline()
-        if not line:
-            raise RuntimeError("the process of the honest clients ended")
-        return json.loads(line)
-
     def begin(self, target: str, port: int, count: int, duration: float, live: int = 0, seed: int = 0, patience: float = 30.0) -> None:
         """Have them visit a server, as ``visit`` says; this call does not wait for them."""
-        self._order(
-            {"target": target, "port": port, "count": count, "duration": duration, "live": live, "seed": seed, "patience": patience}
-        )
+        order = {"target": target, "port": port, "count": count, "duration": duration, "live": live, "seed": seed, "patience": patience}
+        self._orders.write(json.dumps(order) + "\n")
 
     def finish(self) -> Outcome:
         """Wait for those that were sent last.
 
         :raises RuntimeError: their process has ended
         """
-        return Outcome(**self._answer())
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeError("the process of the honest clients ended")
+        return Outcome(**json.loads(line))
 
     def cpu(self) -> float:
         """CPU time that the clients have taken so far, seconds."""
