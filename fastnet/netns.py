@@ -18,8 +18,11 @@ from pyroute2 import IPRoute
 
 from fastnet._tun import Tun
 
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -88,14 +91,20 @@ class Namespace:
                 number = ctypes.get_errno()
                 raise OSError(number, f"back to the first network namespace: {os.strerror(number)}")
 
-    def add_tun(self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False) -> Tun:
+    def add_tun(
+        self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False, queue: int = 0
+    ) -> Tun:
         """A TUN device, up, with the kernel's address and network on it; the stack takes any other address of that network.
 
         :param kernel: the kernel's own address with its prefix length
+        :param queue: packets that may wait to be read (txqueuelen), beyond which the kernel drops; 0: the kernel's 500
         :raises OSError, ValueError: as ``Tun``
         """
         tun = Tun(name, mtu, offload=offload)
         self._tuns.append(tun)
+        if queue:
+            with IPRoute() as ip:
+                ip.link("set", index=ip.link_lookup(ifname=tun.name)[0], txqlen=queue)
         configure(tun, kernel)
         return tun
 
@@ -138,6 +147,38 @@ def configure_link(name: str, kernel: str) -> None:
         index = ip.link_lookup(ifname=name)[0]
         ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
         ip.link("set", index=index, state="up")
+
+
+def add_gateway(destination: str, gateway: str) -> None:
+    """Send what goes to a network (such as "198.18.0.0/15") by way of a neighbour."""
+    with IPRoute() as ip:
+        ip.route("add", dst=destination, gateway=gateway)
+
+
+def set_namespace(process: int) -> None:
+    """Move the calling thread to the network namespace of another process, for good.
+
+    :raises OSError: no such process, no permission
+    """
+    with open(f"/proc/{process}/ns/net") as namespace:
+        if _libc.setns(namespace.fileno(), CLONE_NEWNET):
+            number = ctypes.get_errno()
+            raise OSError(number, f"into the network namespace of process {process}: {os.strerror(number)}")
+
+
+def receive_on(name: str, cores: tuple[int, ...]) -> None:
+    """Have the kernel work on what a device receives on certain cores (receive packet steering), not in the sender's context.
+
+    The calling process, which must have a single thread, gets a /sys of its own, of its network namespace.
+
+    :raises OSError: no permission
+    """
+    _unshare(CLONE_NEWNS)
+    for source, target, kind, flags in ((None, b"/", None, MS_REC | MS_PRIVATE), (b"sysfs", b"/sys", b"sysfs", 0)):
+        if _libc.mount(source, target, kind, flags, None):
+            number = ctypes.get_errno()
+            raise OSError(number, f"mounting a private {target.decode()}: {os.strerror(number)}")
+    Path(f"/sys/class/net/{name}/queues/rx-0/rps_cpus").write_text(f"{sum(1 << core for core in cores):x}")
 
 
 def sysctl(name: str, value: int | str) -> None:

@@ -2,18 +2,17 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from fastnet.cli.options import fail, set_option
+from fastnet.cli.flood import flood_options, show_floods
+from fastnet.cli.options import fail, print_table, ratio, set_option
 from fastnet.config import Settings
 from fastnet.load import bulk as bulk_comparison
 from fastnet.load import compare as comparison
+from fastnet.load import flood as flood_comparison
 from fastnet.load.memory import MemoryClient
 from fastnet.netns import isolated
 
@@ -26,7 +25,10 @@ NAMES = {
 
 
 @click.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100), help="Each has every row once; medians are shown.")
+@click.option(
+    "--rounds", default=None, type=click.IntRange(1, 100),
+    help="Each has every row once; medians are shown.  [default: 5, with --flood 3]",
+)  # fmt: skip
 @click.option("--duration", default=2.0, show_default=True, type=click.FloatRange(0.1, 60), help="Seconds for a row of a round.")
 @click.option("--in-flight", default=128, show_default=True, type=click.IntRange(1, 4096), help="Handshakes under way at once.")
 @click.option(
@@ -35,16 +37,21 @@ NAMES = {
 )  # fmt: skip
 @click.option("--row", "rows", multiple=True, type=click.Choice(comparison.ROWS), help="Only these rows. May be repeated.")
 @click.option("--bulk", is_flag=True, help="Bytes of one connection instead of handshakes, each way.")
+@flood_options
 @click.option("--memory", is_flag=True, help="In memory, without TUN and kernel: the stack alone.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @set_option
 def compare(
-    rounds: int,
+    rounds: int | None,
     duration: float,
     in_flight: int,
     ending: str,
     rows: tuple[str, ...],
     bulk: bool,
+    flood: str | None,
+    packets: int,
+    rate: float,
+    clients: int,
     memory: bool,
     as_json: bool,
     settings: Settings,
@@ -67,22 +74,32 @@ def compare(
     kernel's own stack over veth, and to fastnet over TUN with offload (packets of up to 64 KiB) and without (of 1,500 bytes). All with
     CUBIC, client and server on a core each.
 
+    With --flood, the server bears a flood while honest clients connect, ask, check the answer and close: fastnet and the kernel under the
+    same packets, and the floor, which says what the wire takes for one. docs/floods.md explains the numbers.
+
     Exit codes: 0 it worked, 2 a wrong option, 3 it could not start.
     """
-    if bulk and (memory or rows or ending != "server"):
+    if bulk and (memory or rows or flood or ending != "server"):
         raise click.UsageError("--bulk goes with --rounds, --duration, --json and --set alone")
+    if flood and (memory or rows or ending != "server"):
+        raise click.UsageError("--flood goes with --packets, --rate, --clients, --rounds, --json and --set alone")
+    turns = rounds or (3 if flood else 5)
     if memory:
-        show_memory(rounds, in_flight, settings, as_json)
+        show_memory(turns, in_flight, settings, as_json)
         return
 
     def inside() -> int:
         console = Console(stderr=True)
         try:
             with console.status("") as status:
-                if bulk:
-                    show_bulk(bulk_comparison.run(rounds, duration, settings, status.update), as_json)
+                if flood:
+                    floods = flood_comparison.run(flood, packets, rate, clients, turns, settings=settings, progress=status.update)
+                    show_floods(floods, as_json)
                     return 0
-                result = comparison.run(rows or comparison.ROWS, rounds, duration, in_flight, ending, settings, status.update)
+                if bulk:
+                    show_bulk(bulk_comparison.run(turns, duration, settings, status.update), as_json)
+                    return 0
+                result = comparison.run(rows or comparison.ROWS, turns, duration, in_flight, ending, settings, status.update)
         except (OSError, RuntimeError) as error:
             message = error.strerror if isinstance(error, OSError) and error.strerror else error
             fail(f"{message} (fastnet compare --memory needs neither TUN nor namespace)")
@@ -129,24 +146,6 @@ def show_bulk(result: bulk_comparison.Bulk, as_json: bool) -> None:
         rows.append(tuple(cells))
     title = f"One connection, medians of {result.rounds} rounds of {result.duration:g} s"
     print_table(title, ("to it, Gbit/s", "ratio", "from it, Gbit/s", "ratio"), rows)
-
-
-def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A row for each server, with its name first."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("server", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    # In a file or a pipe, as wide as it wants to be.
-    console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
-
-
-def ratio(value: float | None) -> str:
-    """A ratio for people."""
-    return "" if value is None else f"{value:.2f}"
 
 
 def show_memory(rounds: int, flows: int, settings: Settings, as_json: bool) -> None:

@@ -1,9 +1,13 @@
-"""What both commands need: settings from the command line, and a way to fail."""
+"""What both commands need: settings from the command line, tables, and a way to fail."""
 
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from fastnet.config import SettingError, Settings
 
@@ -42,3 +46,21 @@ def fail(error: object) -> NoReturn:
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     click.echo(f"fastnet: {message}", err=True)
     sys.exit(COULD_NOT_START)
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """A row for each server, with its name first."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("server", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    # In a file or a pipe, as wide as it wants to be.
+    console = Console()
+    (console if console.is_terminal else Console(width=100)).print(table)
+
+
+def ratio(value: float | None) -> str:
+    """A ratio for people."""
+    return "" if value is None else f"{value:.2f}"

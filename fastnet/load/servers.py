@@ -1,6 +1,10 @@
 """The servers under test of a comparison: each runs in a process of its own until it is killed."""
 
 import asyncio
+import json
+import os
+import selectors
+import signal
 import socket
 import struct
 import time
@@ -12,12 +16,15 @@ from fastnet.load._acceptloop import accept_all
 from fastnet.load._responder import respond
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.states import State
 
 IDLE = 100_000_000
 """How long a server sleeps at a time when nothing comes, ns."""
 BACKLOG = 4096
 CHUNK = 1 << 16
 """Bytes that a bulk server reads or writes at a time."""
+REQUEST = 64
+"""Bytes that an answering server wants before it sends them back."""
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Server = Callable[[Callable[[], None]], None]
@@ -104,6 +111,110 @@ def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Ma
             deadline = min(deadline, stack.context.timers.next_deadline())
             if deadline > now and not stack.context.ready:
                 tun.wait(min(deadline - now, IDLE))
+
+    return serve
+
+
+class _Answer:
+    """What an answering server does with one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.waiting = b""
+
+    def ready(self, now: int) -> None:
+        """There is something to see."""
+        connection = self.connection
+        while connection.readable():
+            self.waiting += connection.receive(CHUNK)
+        whole = len(self.waiting) // REQUEST * REQUEST
+        if whole and connection.writable():
+            sent = connection.send(self.waiting[:whole])
+            self.waiting = self.waiting[sent:]
+        if connection.fin_received:
+            connection.owner = None
+            connection.close(now)
+        elif connection.state == State.CLOSED:
+            connection.owner = None
+
+
+def answering(
+    tun: Tun, address: str, port: int, settings: Settings | Mapping[str, int], backlog: int, report: int, asleep: float = 0.0
+) -> Server:
+    """fastnet: send every whole request back, and close when the peer has, for ever.
+
+    :param report: a descriptor to which its counters go as a line of JSON, at each SIGUSR1
+    :param asleep: seconds at the beginning in which nothing is accepted
+    """
+
+    def serve(ready: Callable[[], None]) -> None:
+        stack = Stack(tun, (address,), settings)
+        listener = stack.listen(address, port, backlog)
+        signal.signal(signal.SIGUSR1, lambda *_: os.write(report, json.dumps(stack.counters.as_dict()).encode() + b"\n"))
+        clock = time.monotonic_ns
+        awake = clock() + int(asleep * 1e9)
+        ready()
+        while True:
+            now = clock()
+            deadline = stack.poll(now)
+            connection = listener.accept() if now >= awake else None
+            while connection is not None:
+                connection.owner = _Answer(connection)
+                connection.owner.ready(now)
+                connection = listener.accept()
+            for endpoint in stack.take_ready():
+                if endpoint.owner is not None:
+                    endpoint.owner.ready(now)
+            stack.flush(now)
+            now = clock()
+            deadline = min(deadline, stack.context.timers.next_deadline())
+            if deadline > now and not stack.context.ready:
+                tun.wait(min(deadline - now, IDLE))
+
+    return serve
+
+
+def answering_on_kernel(address: str, port: int, backlog: int, asleep: float = 0.0) -> Server:
+    """The same on the kernel's stack."""
+
+    def serve(ready: Callable[[], None]) -> None:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(backlog)
+        listener.setblocking(False)
+        ready()
+        time.sleep(asleep)
+        waiting: dict[socket.socket, bytes] = {}
+        with selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    sock = key.fileobj
+                    assert isinstance(sock, socket.socket)
+                    try:
+                        if sock is listener:
+                            connection, _ = listener.accept()
+                            connection.setblocking(False)
+                            selector.register(connection, selectors.EVENT_READ)
+                            waiting[connection] = b""
+                            continue
+                        data = sock.recv(CHUNK)
+                        data, rest = waiting[sock] + data, data
+                        whole = len(data) // REQUEST * REQUEST
+                        waiting[sock] = data[whole:]
+                        if whole:
+                            sock.send(data[:whole])
+                        if rest:
+                            continue
+                    except BlockingIOError:
+                        continue
+                    except OSError:
+                        # Reset by its peer.
+                        pass
+                    selector.unregister(sock)
+                    waiting.pop(sock, None)
+                    sock.close()
 
     return serve
 
