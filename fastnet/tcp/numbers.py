@@ -17,3 +17,9 @@ DEFAULT_SEND_MSS: Final = 536
 """RFC 9293 MUST-15: what to send to a peer that names no MSS."""
 MIN_SEND_MSS: Final = 48
 """A peer that names less gets this (Linux's TCP_MIN_SND_MSS): below it, headers would outweigh data without end."""
+ECT_0: Final = 2
+"""The ECN codepoint (RFC 3168 section 5) of a packet that may be marked."""
+CE: Final = 3
+"""Congestion experienced: a router has marked it."""
+CODEPOINT: Final = 3
+"""The two bits of the IP header's second byte where these stand."""
