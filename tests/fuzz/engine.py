@@ -40,7 +40,7 @@ SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 HOUR = 3600 * SECOND
 M = 0xFFFFFFFF
-FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 CORPUS = Path(__file__).parent / "corpus"
 LIMIT = 10
 """Seconds that a case may run; most are over after some milliseconds."""
@@ -114,6 +114,8 @@ def valid(packet: bytes, mtu: int) -> dpkt.ip.IP:
         assert not (flags & SYN and flags & (FIN | RST)), "a SYN with FIN or RST"
         assert flags & (SYN | ACK | RST), "neither SYN nor ACK nor RST"
         assert not (flags & RST and tcp.data), "a RST with data"
+        assert not (ip.tos & 3 and not tcp.data) and ip.tos & 3 != 3, "ECN: only data may be marked, and not by us"
+        assert not (flags & RST and flags & (ECE | CWR)) and not (flags & CWR and not tcp.data and not flags & SYN), "ECN flags"
     else:
         assert ip.p == 1 and dpkt.in_cksum(body) == 0, "the ICMP checksum"
     return ip
@@ -473,7 +475,8 @@ class WireWorld:
         return known
 
     def do_segment(
-        self, target: int, flags: int, seq: Step, ack: Step, window: int, options: list[Step], size: int, urgent: int, copies: int
+        self, target: int, flags: int, seq: Step, ack: Step, window: int, options: list[Step], size: int, urgent: int, copies: int,
+        codepoint: int = 0,
     ) -> None:
         ends = self.ends(target)
         known = self.numbers(ends)
@@ -494,6 +497,11 @@ class WireWorld:
                 raw += bytes.fromhex(value)
         data = bytes(size)
         packet = tcp_packet(ends, known[seq[0]] + seq[1], known[ack[0]] + ack[1] if ack else 0, flags, window, raw, data, urgent)
+        if codepoint:
+            changed = bytearray(packet)
+            changed[1] = codepoint
+            mend(changed)
+            packet = bytes(changed)
         for _ in range(copies):
             self.inject(packet)
 
@@ -595,6 +603,8 @@ def draw_settings(random: Random) -> dict[str, Any]:
         "tcp_window_scaling": (0, 1),
         "tcp_sack": (0, 1),
         "tcp_dsack": (0, 1),
+        "tcp_ecn": (0, 1, 2),
+        "tcp_ecn_fallback": (0, 1),
         "tcp_fin_timeout": (0, 1, 60),
         "tcp_max_tw_buckets": (0, 1, 4),
         "tcp_rfc1337": (0, 1),
@@ -711,7 +721,12 @@ class Drawing:
             urgent = self.pick(0, 1, 2, 5000, 65535)
         copies = self.pick(2, 3, 8) if random.random() < 0.08 else 1
         options = self.options(bool(flags & SYN))
-        return ["segment", target, flags, seq, ack if flags & ACK else [], window, options, min(size, 1400), urgent, copies]
+        codepoint = []
+        if random.random() < 0.3:
+            # ECN (RFC 3168): a SYN that asks, a SYN-ACK that agrees, and after that anything.
+            flags |= self.pick(ECE, CWR, ECE | CWR) if not flags & SYN else ECE if flags & ACK else ECE | CWR
+            codepoint = [self.pick(0, 0, 1, 2, 3)] if not flags & SYN else []
+        return ["segment", target, flags, seq, ack if flags & ACK else [], window, options, min(size, 1400), urgent, copies, *codepoint]
 
     def honest(self, target: int, flags: int = ACK, ack: Step | None = None, options: list[Step] | None = None, size: int = 0) -> Step:
         stamp: list[Step] = [["ts", [0, 0]]] if self.stamped else []
@@ -846,7 +861,8 @@ class Drawing:
     def impairment(self) -> dict[str, Any]:
         chance = (0.0, 0.0, 0.01, 0.1, 0.3)
         return {
-            "loss": self.pick(*chance, 1.0), "duplicate": self.pick(*chance), "reorder": self.pick(*chance), "corrupt": self.pick(*chance),
+            "loss": self.pick(*chance, 1.0), "mark": self.pick(*chance),
+            "duplicate": self.pick(*chance), "reorder": self.pick(*chance), "corrupt": self.pick(*chance),
             "delay": self.pick(0, MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND), "jitter": self.pick(0, 0, MILLISECOND, SECOND),
             "rate": self.pick(0, 0, 50_000, 1_000_000), "queue": self.pick(2, 10, 1000),
         }  # fmt: skip
