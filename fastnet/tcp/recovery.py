@@ -331,8 +331,6 @@ class Recovery:
         """Nothing was lost: as it was before."""
         self.board.restore()
         self.congestion.undo(self.undo_cwnd, self.undo_ssthresh)
-        if tcb.ecn is not None:
-            tcb.ecn.reducing = False
         self.end(tcb)
         self.first_stamp = -1
         self.state = OPEN
