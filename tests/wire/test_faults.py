@@ -18,7 +18,8 @@ from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.server import Chargen, Discard, Echo, Http, LoadServer, Mode, Session
 from fastnet.server import faults as table
-from fastnet.server.faults import FAULTS, Dice, FaultyConnection, FinAfter, ResetSyn, policy, read
+from fastnet.server.faults import FAULTS, Dice, FinAfter, ResetSyn, policy, read
+from fastnet.server.faulty import FaultyConnection
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 from tests.wire.conftest import STACK
@@ -26,8 +27,8 @@ from tests.wire.test_kernel_clients import listening
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 BODY = bytes(range(256)) * 200
-TCPI_RTT, TCPI_TOTAL_RETRANS = 68, 100
-"""Offsets in struct tcp_info (linux/tcp.h), bytes: microseconds; segments."""
+TCPI_UNACKED, TCPI_RTT, TCPI_TOTAL_RETRANS = 24, 68, 100
+"""Offsets in struct tcp_info (linux/tcp.h), bytes: segments; microseconds; segments."""
 
 
 @contextmanager
@@ -182,6 +183,53 @@ def test_silence(namespace: Namespace) -> None:
             assert until_the_end(sock) == (b"", errno.ETIMEDOUT)
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 5, "FIN-WAIT-2"
         assert server.open == 1
+
+
+def test_never_ack(namespace: Namespace) -> None:
+    with serving(namespace, Discard(), "never-ack") as server, client() as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 700)
+        sock.sendall(b"hello")
+        time.sleep(0.5)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        assert struct.unpack_from("I", info, TCPI_TOTAL_RETRANS)[0] >= 1
+        assert until_the_end(sock) == (b"", errno.ETIMEDOUT)
+        assert server.bytes_received == 0
+
+
+def test_never_ack_and_the_client_closes(namespace: Namespace) -> None:
+    """Its FIN is not acknowledged either, while what the server says arrives."""
+    with serving(namespace, Chargen(), "never-ack"), client() as sock:
+        sock.shutdown(socket.SHUT_WR)
+        got = 0
+        while got < 100_000:
+            got += len(sock.recv(65536))
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 4, "FIN-WAIT-1"
+
+
+def test_half_open(namespace: Namespace) -> None:
+    """Who only reads does not notice, but for its keep-alive."""
+    with serving(namespace, Chargen(), "half-open:0") as server, client(0.5) as sock:
+        assert until_the_end(sock) == (b"", errno.ETIMEDOUT)
+        sent = server.stack.counters.IpOutRequests
+        for option, value in ((socket.TCP_KEEPIDLE, 1), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 1)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.settimeout(8)
+        started = time.monotonic()
+        assert until_the_end(sock) == (b"", errno.ETIMEDOUT)
+        assert time.monotonic() - started < 7, "by the keep-alive"
+        # The kernel takes its leave with a RST, which finds nobody.
+        assert server.stack.counters.IpOutRequests == sent and server.open == 1
+
+
+def test_half_open_in_the_middle(namespace: Namespace) -> None:
+    with serving(namespace, Http(BODY), f"half-open:{len(GET) + 1}"), client(1) as sock:
+        sock.sendall(GET)
+        assert answer(sock) == BODY
+        sock.sendall(GET)
+        assert until_the_end(sock) == (b"", errno.ETIMEDOUT)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        assert struct.unpack_from("I", info, TCPI_UNACKED)[0] == 1 and struct.unpack_from("I", info, TCPI_TOTAL_RETRANS)[0] >= 1
 
 
 # ---- windows, portions, ACKs ----
