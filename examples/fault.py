@@ -3,8 +3,8 @@
 A fault says what becomes of the SYN's answer, which SYN-ACKs are lost, and what to do with a connection once it is established.
 """
 
-from fastnet.server.faults import DROP, Fault, FaultyConnection, policy
-from fastnet.tcp.policy import Verdict
+from fastnet.server.faults import Fault, FaultyConnection, policy
+from fastnet.tcp.policy import DROP, Verdict
 from fastnet.twins import Twins
 
 ANSWER = b"a hundred bytes that nobody gets to see the end of".ljust(100, b".")

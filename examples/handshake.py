@@ -2,8 +2,8 @@
 
     python examples/handshake.py [FILE]
 
-With a FILE, the packets are in it as well, as pcapng. The first SYN-ACK is lost: after a second the client sends its SYN again, and the server,
-which has a timer of its own, its SYN-ACK: once for that timer, and once for the SYN.
+With a FILE, the packets are in it as well, as pcapng. The first SYN-ACK is lost: after a second the client sends its SYN again, and the
+server, which has a timer of its own, its SYN-ACK: once for that timer, and once for the SYN.
 """
 
 import io

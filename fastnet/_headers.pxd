@@ -50,6 +50,7 @@ cdef class SegmentBatch:
     cdef Py_ssize_t network_count
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t others
+    cdef readonly Py_ssize_t codepoints
 
     cpdef Py_ssize_t parse(self) noexcept
     cpdef void look_up(self, Demux demux) noexcept

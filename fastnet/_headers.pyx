@@ -333,11 +333,13 @@ cdef class Segment:
 
 
 # A pointer to this is how the GIL-free loop reaches a Segment: taking a new reference would need the GIL.
-ctypedef void (*parse_function)(void *, uint8_t *, uint32_t, bint) noexcept nogil
+ctypedef bint (*parse_function)(void *, uint8_t *, uint32_t, bint) noexcept nogil
 
 
-cdef void _parse_one(Segment segment, uint8_t *packet, uint32_t n, bint checked) noexcept nogil:
+cdef bint _parse_one(Segment segment, uint8_t *packet, uint32_t n, bint checked) noexcept nogil:
+    """Parse; does the packet have an ECN codepoint?"""
     segment.parse(packet, n, checked)
+    return segment.cause == C_NONE and segment.tos & 3 != 0
 
 
 cdef uint64_t _hash_of(Segment segment) noexcept nogil:
@@ -390,7 +392,7 @@ cdef class SegmentBatch:
     :raises ValueError: not an IPv4 address or network
     :ivar segments: list of ``Segment``, one per slot, made once
     :ivar count: how many of them the last ``parse()`` filled
-    :ivar others: how many of those are no good TCP segments
+    :ivar others: how many of those are no good TCP segments; ``codepoints``: how many have an ECN codepoint (RFC 3168)
     """
 
     def __cinit__(self, PacketRing ring not None, addresses=()):
@@ -420,17 +422,18 @@ cdef class SegmentBatch:
 
     cpdef Py_ssize_t parse(self) noexcept:
         """Parse every packet of the ring, without the GIL; returns how many."""
-        cdef Py_ssize_t i, others = 0, n = self.ring.count
+        cdef Py_ssize_t i, others = 0, codepoints = 0, n = self.ring.count
         cdef PacketRing ring = self.ring
         with nogil:
             for i in range(n):
-                _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i])
+                codepoints += _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i])
                 self.hashes[i] = _hash_pointer(self.pointers[i])
                 if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
                     _refuse_pointer(self.pointers[i])
                 others += _other_pointer(self.pointers[i])
         self.count = n
         self.others = others
+        self.codepoints = codepoints
         return n
 
     cpdef void look_up(self, Demux demux) noexcept:

@@ -47,6 +47,10 @@ class Settings:
     """RFC 7323 window scale, if the peer offers it."""
     tcp_sack: int = 1
     """RFC 2018: answer SACK-permitted, if the peer offers it."""
+    tcp_ecn: int = 2
+    """Explicit Congestion Notification (RFC 3168): 0 never, 1 ask for it and accept it, 2 accept it."""
+    tcp_ecn_fallback: int = 1
+    """1: a SYN that asks for ECN and is not answered is sent again without (RFC 3168 section 6.1.1.1)."""
     tcp_fin_timeout: int = 60
     """Seconds that a closed connection stays in FIN-WAIT-2."""
     tcp_max_tw_buckets: int = 262144
@@ -161,6 +165,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_timestamps": (0, 1),
     "tcp_window_scaling": (0, 1),
     "tcp_sack": (0, 1),
+    "tcp_ecn": (0, 2),
+    "tcp_ecn_fallback": (0, 1),
     "tcp_fin_timeout": (0, 3600),
     "tcp_max_tw_buckets": (0, 1 << 24),
     "tcp_rfc1337": (0, 1),

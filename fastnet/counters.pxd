@@ -10,6 +10,10 @@ cdef class Counters:
     cdef public long long FragmentDrops
     cdef public long long IpInUnknownProtos
     cdef public long long Ip6InDiscards
+    cdef public long long InNoECTPkts
+    cdef public long long InECT1Pkts
+    cdef public long long InECT0Pkts
+    cdef public long long InCEPkts
     cdef public long long IpOutRequests
     cdef public long long DeviceTxErrors
     cdef public long long IcmpInMsgs

@@ -29,6 +29,14 @@ class Counters:
     """Neither TCP nor ICMP."""
     Ip6InDiscards: int
     """IPv6 packets: IPv6 is not there yet."""
+    InNoECTPkts: int
+    """Packets without an ECN codepoint (RFC 3168)."""
+    InECT1Pkts: int
+    """Packets with ECT(1)."""
+    InECT0Pkts: int
+    """Packets with ECT(0): a router may mark them."""
+    InCEPkts: int
+    """Packets that a router has marked: it is congested."""
     IpOutRequests: int
     """Packets handed to the device."""
     DeviceTxErrors: int

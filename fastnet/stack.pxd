@@ -8,7 +8,7 @@ from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.protocol cimport Tcp
 from fastnet.tcp.timewait cimport TimeWait
 
-cdef int TCP
+cdef int TCP, CE, CODEPOINT, ECT_0
 
 
 cdef class Stack:
@@ -31,6 +31,8 @@ cdef class Stack:
         counters=Counters, batch=SegmentBatch, context=Context, count=cython.Py_ssize_t, seg=Segment
     )
     cpdef packets_arrive(self, long long now)
+    @cython.locals(counters=Counters, seg=Segment, codepoint=cython.int)
+    cpdef count_codepoints(self, Py_ssize_t count)
     cpdef packet_arrives(self, Segment seg, long long now)
     cpdef flush(self, long long now)
     @cython.locals(count=cython.longlong, sent=cython.longlong)

@@ -21,6 +21,7 @@ from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.cookies import CookieJar
 from fastnet.tcp.errors import error_arrives
 from fastnet.tcp.listener import Listener
+from fastnet.tcp.numbers import CE, CODEPOINT, ECT_0
 from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.ports import PortChooser
 from fastnet.tcp.protocol import Tcp
@@ -108,6 +109,9 @@ class Stack:
         context.attached = False
         counters.IpInReceives += count
         counters.TcpInSegs += count - batch.others
+        counters.InNoECTPkts += count - batch.codepoints
+        if batch.codepoints:
+            self.count_codepoints(count)
         if batch.others == 0:
             self.tcp.segments_arrive(batch.segments, count, now)
         else:
@@ -115,6 +119,18 @@ class Stack:
                 self.packet_arrives(seg, now)
         context.demux.settle()
         self.received.clear()
+
+    def count_codepoints(self, count: int) -> None:
+        """ECN codepoints of the good packets of a batch."""
+        counters = self.counters
+        for seg in self.batch.segments[:count]:
+            codepoint = 0 if seg.cause else seg.tos & CODEPOINT
+            if codepoint == ECT_0:
+                counters.InECT0Pkts += 1
+            elif codepoint == CE:
+                counters.InCEPkts += 1
+            elif codepoint:
+                counters.InECT1Pkts += 1
 
     def packet_arrives(self, seg: Segment, now: int) -> None:
         """One packet of a batch that holds more than good TCP segments."""

@@ -33,6 +33,8 @@ TIMESTAMPS_SIZE = 12
 OPTION_TIMESTAMPS = 1
 OPTION_SACK = 2
 OPTION_WSCALE = 4
+OPTION_ECN = 8
+OPTION_ECN_SEEN = 16
 REORDERING = 3
 """Linux's tcp_reordering: duplicate ACKs that stand for a loss."""
 
@@ -66,6 +68,8 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
     options = OPTION_TIMESTAMPS if handshake.timestamps else 0
     options |= OPTION_SACK if handshake.sack else 0
     options |= OPTION_WSCALE if handshake.wscale else 0
+    if connection.ecn is not None:
+        options |= OPTION_ECN | (OPTION_ECN_SEEN if connection.ecn.seen else 0)
     headers = TIMESTAMPS_SIZE if handshake.timestamps else 0
     in_flight = connection.snd_nxt - connection.snd_una & MASK
     known = {

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from random import Random
 
+from fastnet._checksum import update16
 from fastnet._ring import PacketRing
 from fastnet._timer import NEVER
 from fastnet.devices.base import Device
@@ -38,6 +39,8 @@ class Impairment:
     :param queue: packets that may wait for their turn at ``rate``; one more is dropped (the tail)
     :param depth: packets that pass one that is held back: 1 to this, evenly spread
     :param hold: a packet that is held back goes after this time at the latest, ns
+    :param mark: probability that a packet is marked "congestion experienced", if its sender said that it may be (RFC 3168: ECT)
+    :param mark_at: with a rate, the same befalls each packet that finds so many waiting, or more; 0: none
     :raises ValueError: out of range; times, rates and numbers of packets are whole numbers
     """
 
@@ -51,11 +54,13 @@ class Impairment:
     queue: int = 1000
     depth: int = 3
     hold: int = 10_000_000
+    mark: float = 0.0
+    mark_at: int = 0
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
-            if name in ("loss", "duplicate", "reorder", "corrupt"):
+            if name in ("loss", "duplicate", "reorder", "corrupt", "mark"):
                 if not 0 <= value <= 1:
                     raise ValueError(f"{name} is a probability, 0 to 1, not {value}")
             elif not isinstance(value, int) or value < (1 if name == "depth" else 0):
@@ -77,6 +82,7 @@ class Tally:
     :ivar refused: of those, longer than the MTU or the slot they should go to, beyond the bound of the link's memory, or not taken by
         the wrapped device
     :ivar dropped: found the queue full
+    :ivar marked: met congestion, and say so
     :ivar reordered: were passed by one packet at least
     :ivar delivered: came out of it, copies too
     """
@@ -87,6 +93,7 @@ class Tally:
     lost: int = 0
     corrupted: int = 0
     duplicated: int = 0
+    marked: int = 0
     reordered: int = 0
     delivered: int = 0
 
@@ -99,6 +106,17 @@ def flip_bit(packet: bytes, bit: int) -> bytes:
     """A packet with one bit the other way round; bit 0 is the lowest of the first byte."""
     changed = bytearray(packet)
     changed[bit >> 3] ^= 1 << (bit & 7)
+    return bytes(changed)
+
+
+def mark_congestion(packet: bytes) -> bytes:
+    """An IPv4 packet with the codepoint CE in place of ECT(0) or ECT(1); any other as it is (RFC 3168 section 5)."""
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[1] & 3 not in (1, 2):
+        return packet
+    changed = bytearray(packet)
+    changed[1] |= 3
+    check = update16(int.from_bytes(packet[10:12]), int.from_bytes(packet[:2]), int.from_bytes(changed[:2]))
+    changed[10:12] = check.to_bytes(2)
     return bytes(changed)
 
 
@@ -116,6 +134,8 @@ class Direction:
         self.tally = Tally()
         self.held: bytes | None = None
         self._random = Random(seed).random
+        # Marks have dice of their own: with them or without, the same packets are lost.
+        self._mark = Random(f"{seed} mark").random
         self._passed = 0
         self._to_pass = 0
 
@@ -123,9 +143,12 @@ class Direction:
         """What comes out when a packet goes in: nothing, the packet or its copy or both, and what was held back for it."""
         impairment, tally, draw = self.impairment, self.tally, self._random
         lost, corrupted, bit, doubled, late, depth = draw(), draw(), draw(), draw(), draw(), draw()
+        marked = self._mark()
         if lost < impairment.loss:
             tally.lost += 1
             return []
+        if marked < impairment.mark:
+            packet = self.mark(packet)
         copies = [packet]
         if corrupted < impairment.corrupt and packet:
             tally.corrupted += 1
@@ -142,6 +165,12 @@ class Direction:
         tally.reordered += self._passed == 0
         self._passed += 1
         return copies + self.release() if self._passed >= self._to_pass else copies
+
+    def mark(self, packet: bytes) -> bytes:
+        """The packet as it leaves a router that is congested."""
+        after = mark_congestion(packet)
+        self.tally.marked += after is not packet
+        return after
 
     def release(self) -> list[bytes]:
         """The packet that was held back, if there is one, which is not held any longer."""
@@ -214,6 +243,9 @@ class LinkDirection(Direction):
             self.tally.dropped += 1
             return True
         impairment = self.impairment
+        # Those that wait, less this one.
+        if impairment.rate and impairment.mark_at and len(self._starts) > impairment.mark_at:
+            packet = self.mark(packet)
         self._latest = arrival = max(self._latest, through + impairment.delay + int(self._random() * (impairment.jitter + 1)))
         # A packet that is held back is not passed by one that arrives after its time.
         self._release_until(arrival - 1)

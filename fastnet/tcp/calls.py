@@ -81,6 +81,7 @@ class UserCalls(Tcb):
         self.owner = None
         self.sender = None
         self.receiver = None
+        self.ecn = None
         self.patience = None
         self.congestion = None
         self.ack_due = False

@@ -3,6 +3,7 @@ cimport cython
 from fastnet._headers cimport Segment
 from fastnet.tcp.calls cimport UserCalls
 from fastnet.tcp.context cimport Context
+from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.patience cimport Patience
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request

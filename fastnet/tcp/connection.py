@@ -8,6 +8,7 @@ import errno
 from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment
 from fastnet.tcp.calls import UserCalls
 from fastnet.tcp.context import Context
+from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 from fastnet.tcp.states import Event, State, next_state
@@ -56,6 +57,8 @@ class Connection(UserCalls):
         self.rcv_nxt = request.irs + 1 & MASK
         self.rcv_adv = self.rcv_nxt + request.rcv_wnd & MASK
         self.ts_recent = seg.ts_val if request.timestamps and seg.options & OPTION_TIMESTAMPS else request.ts_recent
+        if request.ecn:
+            self.ecn = Ecn(self.snd_nxt)
 
     # ---- SEGMENT ARRIVES: RFC 9293 section 3.10.7.4, its checks in its order ----
 
@@ -106,6 +109,8 @@ class Connection(UserCalls):
             self.urgent_arrives(seg)
         # Seventh, the text; eighth, FIN: this segment's, or one that came before its data.
         if seg.payload_length:
+            if self.ecn is not None and self.ecn.data_arrives(seg):
+                self.acknowledge_soon()
             self.text_arrives(seg, ahead, now)
         if flags & FIN or self.receiver is not None and self.receiver.fin >= 0:
             self.fin_of(seg, now)

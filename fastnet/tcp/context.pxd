@@ -9,7 +9,7 @@ from fastnet.tcp.congestion.base cimport Acknowledgment
 from fastnet.tcp.isn cimport IsnGenerator
 from fastnet.tcp.memory cimport Memory
 
-cdef int ACK, RST
+cdef int ACK, CWR, ECE, RST, CODEPOINT
 cdef long long MASK, MILLISECOND, SECOND
 
 
@@ -57,6 +57,7 @@ cdef class Context:
     cpdef arm(self, Timed endpoint, long long deadline)
     cpdef disarm(self, Timed endpoint)
     cpdef Py_ssize_t burst(self, long long mss) except -1
+    cpdef bint is_ecn_setup(self, Segment seg) except -1
     cpdef notify(self, Endpoint endpoint)
     cpdef send_reset(self, Segment seg)
     cpdef send_ack(

@@ -4,13 +4,14 @@ from typing import Any
 
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
-from fastnet._headers import ACK, RST, Segment, SegmentWriter
+from fastnet._headers import ACK, CWR, ECE, RST, Segment, SegmentWriter
 from fastnet._timer import TimerWheel
 from fastnet.config import Settings
 from fastnet.counters import Counters
 from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
+from fastnet.tcp.numbers import CODEPOINT
 
 
 class Timed:
@@ -135,6 +136,13 @@ class Context:
     def burst(self, mss: int) -> int:
         """Bytes of data that may go in one packet: a segment, or whole segments where the device cuts them (TSO)."""
         return self.largest // mss * mss if self.largest > mss else mss
+
+    def is_ecn_setup(self, seg: Segment) -> bool:
+        """Does a SYN ask for ECN (RFC 3168 section 6.1.1), and do we want it? One that is marked itself comes from a broken network.
+
+        Linux: tcp_ecn_create_request().
+        """
+        return seg.flags & (ECE | CWR) == ECE | CWR and seg.tos & CODEPOINT == 0 and self.settings.tcp_ecn != 0
 
     def notify(self, endpoint: Endpoint) -> None:
         """Tell the door, if there is one, that there is something to see."""

@@ -6,7 +6,7 @@ from fastnet._headers cimport Segment
 from fastnet.tcp.context cimport Context
 from fastnet.tcp.request cimport Request
 
-cdef int ACK, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
+cdef int ACK, ECE, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MSS_1, MSS_2, MSS_3
 cdef int COOKIE_BITS, SPENT_BITS
 cdef unsigned int COUNT_MASK, TS_MASK, TS_WSCALE, TS_SACK, TS_ECN
@@ -29,7 +29,7 @@ cdef class CookieJar:
     cpdef turn(self, long long now)
     @cython.locals(
         flow=FourTuple, base=uint64_t, mss=cython.int, index=cython.int, mac=uint64_t, iss=cython.uint, sack=cython.bint,
-        wscale=cython.bint, agreed=cython.longlong, clock=cython.longlong, stamp=cython.longlong,
+        wscale=cython.bint, ecn=cython.bint, agreed=cython.longlong, clock=cython.longlong, stamp=cython.longlong,
     )
     cpdef answer(self, Context context, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now)
     @cython.locals(

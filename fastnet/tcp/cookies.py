@@ -17,6 +17,7 @@ from typing import Any
 
 from fastnet._headers import (
     ACK,
+    ECE,
     OPTION_MSS,
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
@@ -50,7 +51,6 @@ TS_WSCALE = 0x0F
 """The peer's window scale; 15: none was agreed."""
 TS_SACK = 0x10
 TS_ECN = 0x20
-"""Never set as long as the stack has no ECN."""
 
 SPENT_BITS = 14
 SPENT = 1 << SPENT_BITS
@@ -113,14 +113,15 @@ class CookieJar:
         if options & OPTION_TIMESTAMPS:
             sack = options & OPTION_SACK_PERMITTED != 0
             wscale = options & OPTION_WSCALE != 0
-            agreed = (seg.wscale if wscale else TS_WSCALE) | (TS_SACK if sack else 0)
+            ecn = seg.flags & ECE != 0 and context.is_ecn_setup(seg)
+            agreed = (seg.wscale if wscale else TS_WSCALE) | (TS_SACK if sack else 0) | (TS_ECN if ecn else 0)
             clock = now // MILLISECOND
             stamp = clock - (clock & TS_MASK) + agreed
             if stamp > clock:
                 stamp -= TS_MASK + 1  # Never ahead of the clock that the connection will have.
             context.writer.synack(
-                flow, iss, seg.seq + 1 & MASK, SYN | ACK, rcv_wnd, context.mss, rcv_shift if wscale else -1, sack, True,
-                stamp + (base >> 32) & MASK, seg.ts_val,
+                flow, iss, seg.seq + 1 & MASK, SYN | ACK | ECE if ecn else SYN | ACK, rcv_wnd, context.mss, rcv_shift if wscale else -1,
+                sack, True, stamp + (base >> 32) & MASK, seg.ts_val,
             )  # fmt: skip
         else:
             context.writer.synack(flow, iss, seg.seq + 1 & MASK, SYN | ACK, rcv_wnd, context.mss, -1, False, False, 0, 0)
@@ -151,7 +152,9 @@ class CookieJar:
         if seg.options & OPTION_TIMESTAMPS:
             agreed = seg.ts_ecr - (base >> 32) & TS_MASK
             # What was not allowed was not agreed (cookie_timestamp_decode()).
-            if not allowed & OPTION_TIMESTAMPS or agreed & TS_ECN or agreed & TS_SACK and not allowed & OPTION_SACK_PERMITTED:
+            if not allowed & OPTION_TIMESTAMPS or agreed & TS_SACK and not allowed & OPTION_SACK_PERMITTED:
+                return None
+            if agreed & TS_ECN and not context.settings.tcp_ecn:
                 return None
             if agreed & TS_WSCALE != TS_WSCALE and not allowed & OPTION_WSCALE:
                 return None
@@ -170,6 +173,7 @@ class CookieJar:
         request.ts_offset = base >> 32
         request.ts_recent = seg.ts_val if request.timestamps else 0
         request.sack = agreed & TS_SACK != 0
+        request.ecn = agreed & TS_ECN != 0
         request.wscale = agreed & TS_WSCALE != TS_WSCALE
         request.snd_shift = agreed & TS_WSCALE if request.wscale else 0
         request.rcv_shift = rcv_shift if request.wscale else 0

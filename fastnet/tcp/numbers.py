@@ -24,3 +24,9 @@ MIN_FLIGHTS: Final = 1024
 """Packets on their way at once: one for so many bytes of the send buffer's limit, but so many at least."""
 PAGE: Final = 4096
 """What tcp_mem counts in, bytes."""
+ECT_0: Final = 2
+"""The ECN codepoint (RFC 3168 section 5) of a packet that may be marked."""
+CE: Final = 3
+"""Congestion experienced: a router has marked it."""
+CODEPOINT: Final = 3
+"""The two bits of the IP header's second byte where these stand."""

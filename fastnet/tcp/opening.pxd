@@ -4,10 +4,11 @@ from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context
+from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
 
-cdef int ACK, RST, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
+cdef int ACK, CWR, ECE, RST, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
 cdef int SYN_SENT, SYN_RECEIVED, CLOSED, AFTER_ACTIVE_OPEN, RCV_SYN, RCV_SYN_ACK, RCV_ACK_OF_SYN, EVENT_CLOSE, REFUSED
 cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_WAIT

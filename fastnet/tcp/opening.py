@@ -5,6 +5,8 @@ import errno
 from fastnet._flow import FourTuple
 from fastnet._headers import (
     ACK,
+    CWR,
+    ECE,
     OPTION_MSS,
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
@@ -15,6 +17,7 @@ from fastnet._headers import (
 )  # fmt: skip
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
+from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND, MIN_SEND_MSS, SECOND
 from fastnet.tcp.request import Request, window_shift
 from fastnet.tcp.states import Event, State, next_state
@@ -59,6 +62,7 @@ class ActiveConnection(Connection):
         offer.rcv_shift = 0
         offer.sack = settings.tcp_sack != 0
         offer.timestamps = settings.tcp_timestamps != 0
+        offer.ecn = settings.tcp_ecn == 1
         offer.ts_recent = 0
         offer.rcv_wnd = 0
         offer.retries = 0
@@ -87,7 +91,8 @@ class ActiveConnection(Connection):
         if offer.wscale:
             offer.rcv_shift = window_shift(self.receive_limit or rmem[2])
         self.context.counters.TcpActiveOpens += 1
-        self.put_syn(0, now)
+        # An ECN-setup SYN (RFC 3168 section 6.1.1).
+        self.put_syn(ECE | CWR if offer.ecn else 0, now)
         self.state_deadline = now + SECOND
         self.wake_at(self.state_deadline)
 
@@ -130,7 +135,7 @@ class ActiveConnection(Connection):
         if not flags & ACK:
             # Simultaneous open: both have sent a SYN, and neither is a listener.
             self.move(RCV_SYN)
-            self.put_syn(ACK, now)
+            self.put_syn(ACK | ECE if offer.ecn else ACK, now)
             self.state_deadline = now + SECOND
             self.wake_at(self.state_deadline)
             return
@@ -159,6 +164,8 @@ class ActiveConnection(Connection):
         offer.timestamps = offer.timestamps and seg.options & OPTION_TIMESTAMPS != 0
         if offer.timestamps:
             self.ts_recent = seg.ts_val
+        # A SYN-ACK agrees with ECE alone; to the SYN of a simultaneous open, which has both, our SYN-ACK does.
+        offer.ecn = offer.ecn and seg.flags & (ECE | CWR) == (ECE if seg.flags & ACK else ECE | CWR)
         # The window of a SYN is never scaled (RFC 7323 section 2.2).
         self.snd_wnd = seg.window
         self.max_snd_wnd = seg.window
@@ -172,7 +179,7 @@ class ActiveConnection(Connection):
         if seg.seq == self.handshake.irs and flags & SYN:
             # Its SYN, or the SYN-ACK that is its answer to ours. The latter acknowledges our SYN.
             if not flags & ACK:
-                self.put_syn(ACK, now)
+                self.put_syn(ACK | ECE if self.handshake.ecn else ACK, now)
                 return
         elif ahead and not self.is_acceptable(seg, ahead):
             if not flags & RST:
@@ -208,6 +215,8 @@ class ActiveConnection(Connection):
         """The handshake is complete; what was queued for sending may go."""
         self.state_deadline = 0
         self.heard_at = now
+        if self.handshake.ecn:
+            self.ecn = Ecn(self.snd_nxt)
         self.move(event)
         self.context.counters.TcpCurrEstab += 1
         if self.sender is not None:
@@ -253,7 +262,11 @@ class ActiveConnection(Connection):
         offer.retries += 1
         self.context.counters.TCPSynRetrans += 1
         self.context.counters.TcpRetransSegs += 1
-        self.put_syn(0 if self.state == SYN_SENT else ACK, now)
+        if self.state == SYN_RECEIVED:
+            self.put_syn(ACK | ECE if offer.ecn else ACK, now)
+        else:
+            # Perhaps somebody on the way drops what asks for ECN (RFC 3168 section 6.1.1.1, tcp_ecn_clear_syn()).
+            self.put_syn(ECE | CWR if offer.ecn and not settings.tcp_ecn_fallback else 0, now)
         self.state_deadline = self.no_later(now + min(SECOND << min(offer.retries, 7), MAX_WAIT), offer.born)
         self.wake_at(self.state_deadline)
 

@@ -104,12 +104,13 @@ class Accept(Verdict):
     def send_synack(self, request: Request, context: Context, now: int) -> None:
         """The SYN-ACK as chosen, the first time and again."""
         writer = context.writer
+        flags = SYN | ACK | ECE if request.ecn else SYN | ACK
         writer.dress(self.ttl, self.tos)
         if self.options is not None:
-            writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, SYN | ACK, request.rcv_wnd, self.options)
+            writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd, self.options)
         else:
             writer.synack(
-                request.flow, request.iss, request.irs + 1 & MASK, SYN | ACK, request.rcv_wnd,
+                request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd,
                 context.mss if self.mss is None else self.mss, request.rcv_shift if request.wscale else -1, request.sack,
                 request.timestamps, now // MILLISECOND + request.ts_offset & MASK, request.ts_recent,
             )  # fmt: skip

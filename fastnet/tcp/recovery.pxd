@@ -2,11 +2,12 @@ cimport cython
 
 from fastnet._headers cimport Segment
 from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl
+from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.rtt cimport RttEstimator
 from fastnet.tcp.scoreboard cimport Flight, Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int OPTION_SACK, OPTION_TIMESTAMPS
+cdef int ECE, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int OPEN, RECOVERY, LOSS, DUP_THRESH
 cdef long long MASK, HALF, MILLISECOND, MAX_RTT
 
@@ -46,6 +47,7 @@ cdef class Recovery:
         reported=cython.bint, fresh=cython.bint,
     )
     cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
+    cpdef bint is_marked(self, Tcb tcb, Ecn ecn, Segment seg, long long now) except -1
     @cython.locals(
         board=Scoreboard, una=cython.uint, window=cython.uint, reported=cython.bint, i=cython.int, left=cython.uint,
         right=cython.uint, size=cython.uint, ahead=cython.uint,

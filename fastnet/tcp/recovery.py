@@ -8,8 +8,9 @@ ACK and partial ACKs do (RFC 6582). A reduction that turns out to have been need
 (RFC 2883), by timestamps (RFC 3522), or by the arrival of an original after a timeout (RFC 5682).
 """
 
-from fastnet._headers import OPTION_SACK, OPTION_TIMESTAMPS, Segment
+from fastnet._headers import ECE, OPTION_SACK, OPTION_TIMESTAMPS, Segment
 from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.rack import DUP_THRESH
 from fastnet.tcp.rtt import RttEstimator
@@ -119,9 +120,27 @@ class Recovery:
         ack.in_flight = self.pipe(tcb)
         if self.state == RECOVERY:
             self.reduce_in_proportion(tcb, ack.acked, advanced and not fresh)
+        elif tcb.ecn is not None and self.is_marked(tcb, tcb.ecn, seg, now):
+            return
         elif advanced and ack.acked and self.limited:
             # Not for what arrived ahead: limited transmit leaves CWND alone (RFC 3042, tcp_may_raise_cwnd()).
             self.congestion.acknowledged(ack)
+
+    def is_marked(self, tcb: Tcb, ecn: Ecn, seg: Segment, now: int) -> bool:
+        """Does CWND come down in this round trip because the peer saw marks? The first ECE is like a loss of which all has arrived.
+
+        RFC 3168 section 6.1.2.
+        """
+        if self.state != OPEN:
+            return False
+        if ecn.is_reducing(tcb.snd_una):
+            return True
+        if not seg.flags & ECE:
+            return False
+        self.congestion.reduce(tcb.snd_nxt - tcb.snd_una & MASK, now)
+        self.congestion.recovered(now)
+        ecn.reduced(tcb.snd_nxt)
+        return True
 
     def take_blocks(self, tcb: Tcb, seg: Segment, before: int, now: int) -> bool:
         """SACK blocks; True when the first is a D-SACK (RFC 2883 section 4): it reports data that came twice."""
@@ -232,7 +251,10 @@ class Recovery:
         """Fast recovery begins."""
         in_flight = tcb.snd_nxt - tcb.snd_una & MASK
         self.remember(tcb)
-        self.congestion.reduce(in_flight, now)
+        if tcb.ecn is None or not tcb.ecn.is_reducing(tcb.snd_una):
+            self.congestion.reduce(in_flight, now)
+            if tcb.ecn is not None:
+                tcb.ecn.reduced(tcb.snd_nxt)
         self.state = RECOVERY
         self.prr_delivered = 0
         self.prr_out = 0
@@ -326,6 +348,8 @@ class Recovery:
         if self.state == OPEN:
             self.remember(tcb)
             self.congestion.timed_out(tcb.snd_nxt - tcb.snd_una & MASK, now)
+            if tcb.ecn is not None:
+                tcb.ecn.reduced(tcb.snd_nxt)
             self.frto = tcb.context.settings.tcp_frto != 0
             self.held = False
             board.timed_out_at = now
@@ -383,6 +407,8 @@ class Recovery:
             tcb.context.counters.TCPLossProbeRecovery += 1
             self.congestion.reduce(self.congestion.cwnd, now)
             self.congestion.recovered(now)
+            if tcb.ecn is not None:
+                tcb.ecn.reduced(tcb.snd_nxt)
 
     # ---- what the sender did ----
 

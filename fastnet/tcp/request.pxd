@@ -5,7 +5,7 @@ from fastnet._headers cimport Segment
 from fastnet.tcp.context cimport Context, Timed
 from fastnet.tcp.sources cimport Source
 
-cdef int ACK, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
+cdef int ACK, ECE, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
 cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP
 
@@ -24,6 +24,7 @@ cdef class Request(Timed):
     cdef public unsigned char wscale
     cdef public unsigned char sack
     cdef public unsigned char timestamps
+    cdef public unsigned char ecn
     cdef public unsigned char acked
     cdef public short retries
     cdef public short timeouts
@@ -37,5 +38,6 @@ cdef class Request(Timed):
     cpdef open(
         self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now
     )
+    @cython.locals(flags=cython.int)
     cpdef send_synack(self, Context context, long long now)
     cpdef timer_fires(self, long long now)

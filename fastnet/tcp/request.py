@@ -7,6 +7,7 @@ from typing import Any
 
 from fastnet._headers import (
     ACK,
+    ECE,
     OPTION_MSS,
     OPTION_SACK_PERMITTED,
     OPTION_TIMESTAMPS,
@@ -29,7 +30,7 @@ class Request(Timed):
     :ivar irs: initial receive sequence number; ``iss``: initial send sequence number
     :ivar mss: largest segment that the peer takes, bytes of data and options
     :ivar wscale: True when window scaling was agreed; ``snd_shift``: the peer's shift; ``rcv_shift``: ours; 0 each without
-    :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were
+    :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were; ``ecn``: True when ECN was
     :ivar ts_recent: the peer's latest timestamp; ``ts_offset``: added to our millisecond clock (RFC 7323 section 7.1)
     :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
     :ivar retries: SYN-ACKs sent again because none was answered
@@ -42,8 +43,8 @@ class Request(Timed):
     """
 
     __slots__ = (
-        "acked", "answered_at", "born", "choice", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt", "sack",
-        "snd_shift", "source", "timeouts", "timestamps", "ts_offset", "ts_recent", "wscale",
+        "acked", "answered_at", "born", "choice", "ecn", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt",
+        "sack", "snd_shift", "source", "timeouts", "timestamps", "ts_offset", "ts_recent", "wscale",
     )  # fmt: skip
 
     rtt: int
@@ -76,6 +77,7 @@ class Request(Timed):
             self.rcv_shift = 0
         self.timestamps = options & OPTION_TIMESTAMPS != 0
         self.ts_recent = seg.ts_val
+        self.ecn = seg.flags & ECE != 0 and context.is_ecn_setup(seg)
         drawn = context.isn.draw(self.flow, now)
         self.iss = drawn & MASK
         if context.last_seq >= 0 and (self.iss - context.last_seq - 1 & MASK) >= HALF:
@@ -96,8 +98,9 @@ class Request(Timed):
         if self.choice is not None:
             self.choice.send_synack(self, context, now)
             return
+        flags = SYN | ACK | ECE if self.ecn else SYN | ACK
         context.writer.synack(
-            self.flow, self.iss, self.irs + 1 & MASK, SYN | ACK, self.rcv_wnd, context.mss, self.rcv_shift if self.wscale else -1,
+            self.flow, self.iss, self.irs + 1 & MASK, flags, self.rcv_wnd, context.mss, self.rcv_shift if self.wscale else -1,
             self.sack, self.timestamps, now // MILLISECOND + self.ts_offset & MASK, self.ts_recent,
         )  # fmt: skip
 

@@ -3,10 +3,11 @@ cimport cython
 from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport SegmentWriter
 from fastnet.tcp.context cimport Context, Endpoint
+from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 
-cdef int ACK, SYN, URG, TIMESTAMPS_SIZE
+cdef int ACK, CWR, ECE, RST, SYN, URG, TIMESTAMPS_SIZE, CODEPOINT, ECT_0
 cdef long long MASK, HALF, MILLISECOND
 
 
@@ -14,6 +15,7 @@ cdef class Tcb(Endpoint):
     cdef public Context context
     cdef public Request handshake
     cdef public Receiver receiver
+    cdef public Ecn ecn
     cdef public long long armed
     cdef public unsigned int snd_una
     cdef public unsigned int snd_nxt
@@ -39,9 +41,9 @@ cdef class Tcb(Endpoint):
     cpdef path_narrowed(self, long long mtu, long long now)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
     cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
-    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list)
+    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list, tos=cython.int)
     cpdef put(self, unsigned int seq, int flags, long long now)
-    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong)
+    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong, tos=cython.int)
     cpdef put_data(
         self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long urgent, long long now
     )

@@ -1,9 +1,10 @@
 """The transmission control block: RFC 9293's variables of a connection, and how segments leave with them."""
 
 from fastnet._buffer import ByteRing
-from fastnet._headers import ACK, SYN, URG
+from fastnet._headers import ACK, CWR, ECE, RST, SYN, URG
 from fastnet.tcp.context import Context, Endpoint
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.ecn import Ecn
+from fastnet.tcp.numbers import CODEPOINT, ECT_0, HALF, MASK, MILLISECOND
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
 
@@ -18,6 +19,7 @@ class Tcb(Endpoint):
     :ivar max_snd_wnd: the largest window the peer ever offered (RFC 5961 MAX.SND.WND)
     :ivar ts_recent: the timestamp to echo (RFC 7323 TS.Recent)
     :ivar receiver: made when there is something to read
+    :ivar ecn: made when the handshake has agreed on ECN
     :ivar fin_received: the peer will send no more
     :ivar nodelay: True switches Nagle's algorithm off (TCP_NODELAY)
     :ivar ttl, tos: of its packets; 0: as the stack's
@@ -28,8 +30,8 @@ class Tcb(Endpoint):
     """
 
     __slots__ = (
-        "ack_due", "armed", "context", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv", "rcv_nxt",
-        "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl", "user_mss",
+        "ack_due", "armed", "context", "ecn", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv",
+        "rcv_nxt", "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl", "user_mss",
     )  # fmt: skip
 
     context: Context
@@ -44,6 +46,7 @@ class Tcb(Endpoint):
     rcv_adv: int
     ts_recent: int
     receiver: Receiver | None
+    ecn: Ecn | None
     fin_received: bool
     nodelay: bool
     ack_due: bool
@@ -97,14 +100,20 @@ class Tcb(Endpoint):
             blocks = self.receiver.blocks_to_report(handshake.sack)
             self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = False
-        if self.ttl or self.tos:
-            writer.dress(self.ttl, self.tos)
+        tos = self.tos
+        if self.ecn is not None:
+            # An ACK is not to be marked (RFC 3168 section 6.1.4).
+            tos &= ~CODEPOINT
+            if self.ecn.echo and not flags & RST:
+                flags |= ECE
+        if self.ttl or tos:
+            writer.dress(self.ttl, tos)
         if handshake.timestamps:
             ts_val = now // MILLISECOND + handshake.ts_offset & MASK
             writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, True, ts_val, self.ts_recent, blocks)
         else:
             writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, False, 0, 0, blocks)
-        if self.ttl or self.tos:
+        if self.ttl or tos:
             writer.undress()
 
     def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> None:
@@ -130,18 +139,32 @@ class Tcb(Endpoint):
                 pointer = min(pointer, 0xFFFF)
             else:
                 pointer = 0
-        if self.ttl or self.tos:
-            writer.dress(self.ttl, self.tos)
+        tos = self.tos
+        if self.ecn is not None:
+            tos &= ~CODEPOINT
+            if self.ecn.echo:
+                flags |= ECE
+            # Neither what is sent again nor what probes a shut window (RFC 3168 sections 6.1.5 and 6.1.6).
+            if seq == self.snd_nxt and (seq + size - self.snd_una & MASK) <= self.snd_wnd:
+                tos |= ECT_0
+                if self.ecn.cwr_due:
+                    self.ecn.cwr_due = False
+                    flags |= CWR
+        if self.ttl or tos:
+            writer.dress(self.ttl, tos)
         writer.data(
             handshake.flow, seq, self.rcv_nxt, flags, window, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer,
             self.send_mss(),
         )  # fmt: skip
-        if self.ttl or self.tos:
+        if self.ttl or tos:
             writer.undress()
 
     def put_syn(self, flags: int, now: int) -> None:
-        """Our SYN, or SYN-ACK, with its options."""
+        """Our SYN, or SYN-ACK, with its options.
+
+        :param flags: beside SYN
+        """
         handshake = self.handshake
         mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
         if self.ttl or self.tos:

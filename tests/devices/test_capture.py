@@ -121,6 +121,16 @@ def test_it_is_bounded_and_says_what_is_missing(tmp_path: Path) -> None:
     assert [struct.unpack_from("<HHQ", body, 12) for body in statistics] == [(5, 8, 1), (5, 8, 2)]
 
 
+@pytest.mark.parametrize("limit", range(500, 640, 4))
+def test_what_closes_it_has_room(limit: int) -> None:
+    file = io.BytesIO()
+    with Capture(file, ManualClock(NOON), limit) as capture:
+        interfaces = [capture.add_interface(name) for name in "abc"]
+        for interface in interfaces:
+            capture.write(interface, INBOUND, [packet(10)] * 3)
+    assert limit - 200 < len(file.getvalue()) <= limit and [kind for kind, _ in blocks(file.getvalue())][-3:] == [5, 5, 5]
+
+
 class Full(io.BytesIO):
     """A disk with room for so many bytes."""
 
@@ -170,9 +180,13 @@ def test_a_checksum_that_offload_has_left_out_is_filled_in(tmp_path: Path) -> No
     checked(good)
 
 
+BAD = packet()[:36] + b"\x12\x34" + packet()[38:]
+"""A packet without a good checksum."""
+
+
 @pytest.mark.parametrize("raw", [
-    b"", b"E", bytes(20), packet()[:30], b"\x60" + packet()[1:], b"\x41" + packet()[1:], packet()[:9] + b"\x01" + packet()[10:],
-    packet()[:6] + b"\x20\x01" + packet()[8:], packet()[:2] + b"\x00\x20" + packet()[4:], packet()[:2] + b"\xff\xff" + packet()[4:],
+    b"", b"E", bytes(20), BAD[:30], b"\x60" + BAD[1:], b"\x41" + BAD[1:], BAD[:9] + b"\x01" + BAD[10:],
+    BAD[:6] + b"\x20\x00" + BAD[8:], BAD[:6] + b"\x00\x01" + BAD[8:], BAD[:2] + b"\x00\x20" + BAD[4:], BAD[:2] + b"\xff\xff" + BAD[4:],
 ])  # fmt: skip
 def test_what_has_no_checksum_to_fill_in_stays_as_it_is(raw: bytes) -> None:
     assert with_checksum(raw) == raw

@@ -18,7 +18,8 @@ from fastnet._ring import PacketRing
 from fastnet._timer import NEVER
 from fastnet.clock import ManualClock
 from fastnet.devices import Device, ImpairedDevice, ImpairedLink, Impairment, MemoryDevice
-from fastnet.devices.impairment import READS, LinkEnd, Tally, flip_bit
+from fastnet.devices.impairment import READS, LinkEnd, Tally, flip_bit, mark_congestion
+from tests.peer import IP
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -844,3 +845,46 @@ def test_every_packet_through_a_wrapper_is_accounted_for(
     assert tally.packets == sent and len(got) == tally.delivered == sent + tally.duplicated - tally.lost
     tally = device.outgoing.tally
     assert len(receive(far, 1000)) == tally.delivered == tally.packets + tally.duplicated - tally.lost
+
+
+# ---- marks (RFC 3168) ----
+
+
+def ecn_packet(codepoint: int, size: int = 100) -> bytes:
+    """An IPv4 packet of one codepoint, its checksum as scapy computes it."""
+    return bytes(IP(src="198.18.0.1", dst="198.18.0.2", tos=0xB8 | codepoint, id=size) / bytes(size - 20))
+
+
+@pytest.mark.parametrize(("codepoint", "becomes"), [(0, 0), (1, 3), (2, 3), (3, 3)])
+def test_a_mark_is_for_those_that_may_be_marked(codepoint: int, becomes: int) -> None:
+    """The DS field stays, and the checksum is that of the header as it is now."""
+    sent = [ecn_packet(codepoint, size) for size in range(20, 220)]
+    got, tally = over_device(sent, Impairment(mark=1))
+    assert got == [ecn_packet(becomes, size) if codepoint else packet for size, packet in zip(range(20, 220), sent, strict=True)]
+    assert tally == Tally(packets=200, marked=200 if codepoint in (1, 2) else 0, delivered=200)
+
+
+@pytest.mark.parametrize("packet", [b"", b"E", b"\x45\x02" + bytes(17), b"\x60\x02" + bytes(38)])
+def test_what_is_no_ipv4_packet_is_not_marked(packet: bytes) -> None:
+    assert mark_congestion(packet) is packet
+
+
+def test_marks_have_dice_of_their_own() -> None:
+    """The n-th packet's fate is the same with marks and without."""
+    sent = [ecn_packet(2, 40 + n % 100) for n in range(1000)]
+    plain, tally = over_device(sent, Impairment(loss=0.1, duplicate=0.1, reorder=0.1))
+    with_marks, marked = over_device(sent, Impairment(loss=0.1, duplicate=0.1, reorder=0.1, mark=0.3))
+    assert [packet[20:] for packet in plain] == [packet[20:] for packet in with_marks]
+    assert replace(marked, marked=0) == tally and 200 < marked.marked < 340
+
+
+def test_a_queue_marks_from_so_many_waiting_on() -> None:
+    """At 8 Mbit/s a packet of 1000 bytes takes a millisecond: of ten at once, one goes and nine wait."""
+    sent = [ecn_packet(2, 1000)] * 10
+    got, tally = over_link(sent, Impairment(rate=8_000_000, mark_at=4))
+    assert [packet[1] & 3 for _, packet in got] == [2] * 5 + [3] * 5 and tally.marked == 5
+    assert over_link(sent, Impairment(rate=8_000_000))[1].marked == 0
+    assert over_link(sent, Impairment(rate=8_000_000, mark_at=1), spacing=MS)[1].marked == 0, "nobody waits"
+    assert over_link(sent, Impairment(mark_at=1))[1].marked == 0, "nor without a rate"
+    bounded = over_link(sent, Impairment(rate=8_000_000, mark_at=2, queue=3))[1]
+    assert (bounded.marked, bounded.dropped) == (1, 6), "the tail is dropped all the same"

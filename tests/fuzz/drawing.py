@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from tests.fuzz.packets import ACK, FIN, HOME, HOUR, MILLISECOND, PEERS, PORTS, PSH, RST, SECOND, SYN, URG, Case, Step
+from tests.fuzz.packets import ACK, CWR, ECE, FIN, HOME, HOUR, MILLISECOND, PEERS, PORTS, PSH, RST, SECOND, SYN, URG, Case, Step
 
 
 def draw_settings(random: Random) -> dict[str, Any]:
@@ -22,6 +22,8 @@ def draw_settings(random: Random) -> dict[str, Any]:
         "tcp_window_scaling": (0, 1),
         "tcp_sack": (0, 1),
         "tcp_dsack": (0, 1),
+        "tcp_ecn": (0, 1, 2),
+        "tcp_ecn_fallback": (0, 1),
         "tcp_fin_timeout": (0, 1, 60),
         "tcp_max_tw_buckets": (0, 1, 4),
         "tcp_rfc1337": (0, 1),
@@ -142,7 +144,12 @@ class Drawing:
             urgent = self.pick(0, 1, 2, 5000, 65535)
         copies = self.pick(2, 3, 8) if random.random() < 0.08 else 1
         options = self.options(bool(flags & SYN))
-        return ["segment", target, flags, seq, ack if flags & ACK else [], window, options, min(size, 1400), urgent, copies]
+        codepoint = []
+        if random.random() < 0.3:
+            # ECN (RFC 3168): a SYN that asks, a SYN-ACK that agrees, and after that anything.
+            flags |= self.pick(ECE, CWR, ECE | CWR) if not flags & SYN else ECE if flags & ACK else ECE | CWR
+            codepoint = [self.pick(0, 0, 1, 2, 3)] if not flags & SYN else []
+        return ["segment", target, flags, seq, ack if flags & ACK else [], window, options, min(size, 1400), urgent, copies, *codepoint]
 
     def honest(self, target: int, flags: int = ACK, ack: Step | None = None, options: list[Step] | None = None, size: int = 0) -> Step:
         stamp: list[Step] = [["ts", [0, 0]]] if self.stamped else []
@@ -277,7 +284,8 @@ class Drawing:
     def impairment(self) -> dict[str, Any]:
         chance = (0.0, 0.0, 0.01, 0.1, 0.3)
         return {
-            "loss": self.pick(*chance, 1.0), "duplicate": self.pick(*chance), "reorder": self.pick(*chance), "corrupt": self.pick(*chance),
+            "loss": self.pick(*chance, 1.0), "mark": self.pick(*chance),
+            "duplicate": self.pick(*chance), "reorder": self.pick(*chance), "corrupt": self.pick(*chance),
             "delay": self.pick(0, MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND), "jitter": self.pick(0, 0, MILLISECOND, SECOND),
             "rate": self.pick(0, 0, 50_000, 1_000_000), "queue": self.pick(2, 10, 1000),
         }  # fmt: skip

@@ -18,7 +18,7 @@ SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 HOUR = 3600 * SECOND
 M = 0xFFFFFFFF
-FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 
 
 def address(text: str) -> bytes:
@@ -85,6 +85,8 @@ def valid(packet: bytes, mtu: int) -> dpkt.ip.IP:
         assert not (flags & SYN and flags & (FIN | RST)), "a SYN with FIN or RST"
         assert flags & (SYN | ACK | RST), "neither SYN nor ACK nor RST"
         assert not (flags & RST and tcp.data), "a RST with data"
+        assert not (ip.tos & 3 and not tcp.data) and ip.tos & 3 != 3, "ECN: only data may be marked, and not by us"
+        assert not (flags & RST and flags & (ECE | CWR)) and not (flags & CWR and not tcp.data and not flags & SYN), "ECN flags"
     else:
         assert ip.p == 1 and dpkt.in_cksum(body) == 0, "the ICMP checksum"
     return ip

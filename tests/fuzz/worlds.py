@@ -326,7 +326,8 @@ class WireWorld:
         return known
 
     def do_segment(
-        self, target: int, flags: int, seq: Step, ack: Step, window: int, options: list[Step], size: int, urgent: int, copies: int
+        self, target: int, flags: int, seq: Step, ack: Step, window: int, options: list[Step], size: int, urgent: int, copies: int,
+        codepoint: int = 0,
     ) -> None:
         ends = self.ends(target)
         known = self.numbers(ends)
@@ -347,6 +348,11 @@ class WireWorld:
                 raw += bytes.fromhex(value)
         data = bytes(size)
         packet = tcp_packet(ends, known[seq[0]] + seq[1], known[ack[0]] + ack[1] if ack else 0, flags, window, raw, data, urgent)
+        if codepoint:
+            changed = bytearray(packet)
+            changed[1] = codepoint
+            mend(changed)
+            packet = bytes(changed)
         for _ in range(copies):
             self.inject(packet)
 

@@ -1,0 +1,55 @@
+"""Explicit Congestion Notification of one connection (RFC 3168): routers mark packets that they would otherwise drop.
+
+What a router writes into the IP header (CE) the receiver sends back (ECE), until the sender says that it has slowed down (CWR).
+"""
+
+from fastnet._headers import CWR, Segment
+from fastnet.tcp.numbers import CE, CODEPOINT, HALF, MASK
+
+
+class Ecn:
+    """A connection has one when both ends have agreed on it.
+
+    :param snd_nxt: SND.NXT
+    :ivar echo: congestion was seen: ECE goes with every ACK, until the peer's CWR (Linux's TCP_ECN_DEMAND_CWR)
+    :ivar cwr_due: CWND was reduced: CWR goes with the next new data (TCP_ECN_QUEUE_CWR)
+    :ivar reducing: CWND was reduced for what is still on its way; ``recover``: SND.NXT when it was
+    :ivar seen: a packet with a codepoint came (TCP_ECN_SEEN)
+    """
+
+    __slots__ = ("cwr_due", "echo", "recover", "reducing", "seen")
+
+    def __init__(self, snd_nxt: int) -> None:
+        self.echo = False
+        self.cwr_due = False
+        self.reducing = False
+        self.recover = snd_nxt
+        self.seen = False
+
+    def data_arrives(self, seg: Segment) -> bool:
+        """Note the marks of a segment with data (section 6.1.3); True when it should be acknowledged at once.
+
+        That is for news of congestion, and for a peer that says CWR, whose CWND may be down to this segment (tcp_ecn_accept_cwr()).
+        """
+        codepoint = seg.tos & CODEPOINT
+        if codepoint:
+            self.seen = True
+        reduced = seg.flags & CWR != 0
+        if reduced:
+            self.echo = False
+        if codepoint == CE and not self.echo:
+            self.echo = True
+            return True
+        return reduced
+
+    def reduced(self, snd_nxt: int) -> None:
+        """CWND was reduced, for whatever reason: the peer is told, and what is on its way brings no second reduction (section 6.1.2)."""
+        self.cwr_due = True
+        self.reducing = True
+        self.recover = snd_nxt
+
+    def is_reducing(self, snd_una: int) -> bool:
+        """Is there still something on its way that was sent before the last reduction?"""
+        if self.reducing and (snd_una - self.recover & MASK) < HALF:
+            self.reducing = False
+        return self.reducing
