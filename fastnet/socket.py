@@ -50,6 +50,8 @@ class Socket(stdlib.socket):
         self._closed = False
         self._driver = driver
         self._timeout = stdlib.getdefaulttimeout()
+        # Whether the base class's descriptor, if it has one, shows the state of this.
+        self._shown = False
         self._open = _open or (OpenSocket(driver) if fileno is None else self._found(fileno))
 
     def _found(self, number: int) -> OpenSocket:
@@ -64,7 +66,9 @@ class Socket(stdlib.socket):
 
     def _have(self, number: int) -> None:
         # From now on it is the base class's descriptor. No method of the base class that touches one is called but close and detach.
-        _socket.socket.__init__(self, stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, number)
+        if super().fileno() != number:
+            _socket.socket.__init__(self, stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, number)
+        self._shown = True
 
     @property
     def family(self) -> stdlib.AddressFamily:
@@ -89,18 +93,17 @@ class Socket(stdlib.socket):
         Made at the first call. It shows what the kernel would show for the socket, after every call and whenever the stack is polled: with
         a driver by hand, somebody has to. It is for waiting alone: reading from it or writing to it spoils it.
         """
-        number = super().fileno()
-        if number >= 0 or self._closed and self._io_refs <= 0:
-            return number
-        with self._driver.lock:
-            if super().fileno() < 0:
-                self._have(self._open.show_on())
-            return super().fileno()
+        if not self._shown and not self._is_closed():
+            with self._driver.lock:
+                if not self._shown:
+                    self._have(self._open.show_on(super().fileno()))
+        return super().fileno()
 
     def dup(self) -> "Socket":
         """Another that leads to the same; the connection is closed with the last of them."""
         with self._driver.lock:
-            self._check_open()
+            if self._is_closed():
+                fail(errno.EBADF)
             self._open.hold()
             other = Socket(self._driver, _open=self._open)
         other.settimeout(self._timeout)
@@ -112,7 +115,6 @@ class Socket(stdlib.socket):
         with self._driver.lock:
             self._closed = True
             if number >= 0:
-                self._open.leave(number)
                 _socket.socket.detach(self)
                 self._open = OpenSocket.none(self._driver)
         return number
@@ -334,24 +336,24 @@ class Socket(stdlib.socket):
 
     def _real_close(self, _ss: Any = None) -> None:
         with self._driver.lock:
-            number = super().fileno()
-            if number >= 0:
-                self._open.hide(number)
-                _socket.socket.close(self)
+            number = super().fileno() if self._shown else -1
             going = self._open
             if going.shared:
                 self._open = OpenSocket.none(self._driver)
-            going.release()
+            going.let_go(number)
+            _socket.socket.close(self)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         # False: it has everything that a socket has, and nobody has closed it.
         if getattr(self, "_closed", True) is False and hasattr(self, "_open"):
-            number = _socket.socket.fileno(self)
-            if number >= 0:
-                _socket.socket.detach(self)
             self._closed = True
+            number = _socket.socket.fileno(self)
+            if self._shown:
+                _socket.socket.detach(self)
+            else:
+                _socket.socket.close(self)
             # Not here: this may be any thread, in the middle of anything.
-            self._driver.later(partial(self._open.abandon, number))
+            self._driver.later(partial(self._open.abandon, number if self._shown else -1))
             _warn(f"unclosed {self!r}", ResourceWarning, source=self)
 
     # ---- options: sockopt.py has them ----
@@ -432,9 +434,8 @@ class Socket(stdlib.socket):
     def __repr__(self) -> str:
         return f"<fastnet.socket.Socket {self._open.state.name} laddr={self._open.name}>"
 
-    def _check_open(self) -> None:
-        if self._closed and self._io_refs <= 0:
-            fail(errno.EBADF)
+    def _is_closed(self) -> bool:
+        return self._closed and self._io_refs <= 0
 
 
 def checked(address: Any, call: str) -> Address:
