@@ -215,9 +215,9 @@ cdef class Segment:
         source = load32(packet + 12)
         target = load32(packet + 16)
         # No answer may go to a multicast, broadcast, loopback or zero source, nor a segment come to a group (RFC 1122 3.2.1.3,
-        # RFC 9293 MUST-57 and MUST-63). From itself a stack hears on a device that loops back alone.
-        if source >= 0xe0000000U or source >> 24 == 127 or source >> 24 == 0 or source == target and not loops \
-                or target >= 0xe0000000U or target >> 24 == 127 or target >> 24 == 0:
+        # RFC 9293 MUST-57 and MUST-63). From itself, and from 127.0.0.0/8, a stack hears on a device that loops back alone.
+        if source >= 0xe0000000U or source >> 24 == 0 or target >= 0xe0000000U or target >> 24 == 0 \
+                or (source >> 24 == 127 or target >> 24 == 127 or source == target) and not loops:
             self.cause = C_IP_ADDRESS
             return
         self.packet_length = total

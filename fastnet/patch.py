@@ -29,7 +29,7 @@ KERNELS = stdlib.socket
 """The standard library's own class."""
 
 EITHER = (
-    "__repr__", "_real_close", "_sendfile_use_sendfile", "accept", "detach", "dup", "getblocking", "getpeername", "getsockname",
+    "_real_close", "_sendfile_use_sendfile", "accept", "detach", "dup", "getblocking", "getpeername", "getsockname",
     "getsockopt", "gettimeout", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "send", "sendall",
     "sendmsg", "sendto", "setblocking", "settimeout", "shutdown",
 )  # fmt: skip
@@ -168,6 +168,9 @@ class EitherSocket(Socket):
             return Socket.fileno(self)
         self._asked = True
         return KERNELS.fileno(self)
+
+    # With its descriptor, as programs may expect.
+    __repr__ = KERNELS.__repr__
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         if getattr(self, "stacks", None):

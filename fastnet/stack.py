@@ -168,7 +168,8 @@ class Stack:
         if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
             raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")
         # MUST-46, and what Linux's ip_route_connect() would find no way to.
-        if target.is_multicast or target.is_unspecified or target.is_loopback or target == ipaddress.IPv4Address("255.255.255.255"):
+        nobody = target.is_multicast or target.is_unspecified or target.is_loopback and not self.loops
+        if nobody or target == ipaddress.IPv4Address("255.255.255.255"):
             raise OSError(errno.ENETUNREACH, f"no TCP connection can lead to {remote}")
         if self.loops:
             if not self.is_local(remote):

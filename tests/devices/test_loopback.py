@@ -86,6 +86,15 @@ def test_nobody_else_is_reached_and_nobody_listens() -> None:
         assert failure.value.errno == errno.ENETUNREACH
 
 
+def test_127_0_0_1_is_an_address_like_any_other_here() -> None:
+    with Driver(Stack(LoopbackDevice(), ("127.0.0.1",))) as driver, create_server(driver, ("127.0.0.1", 80)) as listener:
+        client = create_connection(driver, ("127.0.0.1", 80), timeout=10)
+        server, peer = listener.accept()
+        assert peer == client.getsockname() and peer[0] == "127.0.0.1"
+        client.close()
+        server.close()
+
+
 def test_another_device_does_not_loop_back() -> None:
     stack = Stack(MemoryDevice(), ADDRESSES)
     with pytest.raises(OSError, match="does not loop back"):
