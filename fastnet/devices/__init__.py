@@ -4,6 +4,9 @@ from fastnet._tun import Tun
 from fastnet.devices.base import Device
 from fastnet.devices.capture import Capture, CapturedDevice
 from fastnet.devices.impairment import ImpairedDevice, ImpairedLink, Impairment
+from fastnet.devices.loopback import LoopbackDevice
 from fastnet.devices.memory import MemoryDevice
 
-__all__ = ["Capture", "CapturedDevice", "Device", "ImpairedDevice", "ImpairedLink", "Impairment", "MemoryDevice", "Tun"]
+__all__ = [
+    "Capture", "CapturedDevice", "Device", "ImpairedDevice", "ImpairedLink", "Impairment", "LoopbackDevice", "MemoryDevice", "Tun",
+]  # fmt: skip
