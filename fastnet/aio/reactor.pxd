@@ -29,6 +29,7 @@ cdef class Reactor:
     cdef public bint in_turn
     cdef public bint more
     cdef public list last
+    cdef public object later
 
     @cython.locals(stack=Stack, context=Context, now=cython.longlong, found=cython.int)
     cpdef bint turns(self) except -1

@@ -3,8 +3,6 @@ cimport cython
 from fastnet.tcp.context cimport Endpoint
 from fastnet.tcp.sources cimport SourceTable
 
-cdef int FIRST_TIMEOUT, MAX_TIMEOUT
-
 
 cdef class Tuned(Endpoint):
     cdef public long long backlog
