@@ -6,8 +6,11 @@ gone when nobody is in it any more: nothing is left behind after an exception, S
 
 import ctypes
 import errno
+import fcntl
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,8 @@ from pyroute2 import IPRoute
 
 from fastnet._tun import Tun
 
+TUNSETPERSIST = 0x400454CB
+"""<linux/if_tun.h>"""
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -140,6 +145,14 @@ def configure_link(name: str, kernel: str) -> None:
         ip.link("set", index=index, state="up")
 
 
+def keep(tun: Tun) -> None:
+    """Have a TUN device stay, with its address and routes, when nobody has it open: for the program that opens it next, by its name.
+
+    It goes with its network namespace.
+    """
+    fcntl.ioctl(tun.fileno(), TUNSETPERSIST, 1)
+
+
 def sysctl(name: str, value: int | str) -> None:
     """Set one of the namespace's kernel settings, as ``sysctl -w`` does: "net.ipv4.ip_forward".
 
@@ -152,7 +165,7 @@ def isolated(main: Callable[[], int]) -> int:
     """Run a function in a child process of its own and return its exit status.
 
     A forked child has one thread, whatever libraries have started before, so that it may enter a ``Namespace`` without root; and
-    everything in there goes with it. Until the child has ended, SIGINT is left to it.
+    everything in there goes with it. Until the child has ended, SIGINT is left to it, and SIGTERM is passed on.
 
     :returns: what ``main`` returned; 1 after an exception, whose traceback is on standard error; 128 + n after signal n
     """
@@ -173,6 +186,9 @@ def isolated(main: Callable[[], int]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    main_thread = threading.current_thread() is threading.main_thread()
+    if main_thread:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
     while True:
         try:
             _, code = os.waitpid(child, 0)
@@ -180,4 +196,6 @@ def isolated(main: Callable[[], int]) -> int:
         except KeyboardInterrupt:
             # The terminal sent SIGINT to the child as well; it ends in its own way.
             continue
+    if main_thread:
+        signal.signal(signal.SIGTERM, before)
     return os.waitstatus_to_exitcode(code) if os.WIFEXITED(code) else 128 + os.WTERMSIG(code)
