@@ -68,7 +68,11 @@ class EventLoop(asyncio.SelectorEventLoop):
         # Kernel sockets that were told to connect to the stack's network, and the stack's connections that they stand for.
         self._carried: weakref.WeakKeyDictionary[stdlib.socket, TransportSocket] = weakref.WeakKeyDictionary()
         if ambient is not None:
-            self._attach(ambient)
+            try:
+                self._attach(ambient)
+            except ValueError:
+                self.close()
+                raise
 
     # ---- the stack ----
 

@@ -51,12 +51,13 @@ class Reactor:
     :ivar last: doors that ``lost`` is called on at the end of the turn
     """
 
-    __slots__ = ("busy_poll", "busy_until", "clock", "device", "in_turn", "last", "later", "loop", "more", "others", "queue", "stack")
+    __slots__ = ("busy_poll", "busy_until", "clock", "device", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue", "stack")
 
     def __init__(self, driver: Driver, loop: Any, others: int, busy_poll: int = 0) -> None:
         stack = driver.stack
         self.stack = stack
         self.later = driver._later
+        self.lock = driver.lock
         self.loop = loop
         self.clock = stack.clock
         self.device = stack.device.fileno() if hasattr(stack.device, "fileno") else -1
@@ -141,7 +142,9 @@ class Reactor:
                     door = owner
                     door.ready(now)
                 elif owner is not None:
-                    owner.wake()
+                    # A socket's.
+                    with self.lock:
+                        owner.wake()
         finally:
             # SystemExit and KeyboardInterrupt go through; the others' news must not go with them.
             if served < len(ready):
