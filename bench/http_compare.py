@@ -15,6 +15,7 @@ of both processes says more than the server's own time does.
 import argparse
 import asyncio
 import gc
+import itertools
 import os
 import re
 import statistics
@@ -43,6 +44,8 @@ from fastnet.tcp.states import State
 
 PORT = 8080
 BACKLOG = 4096
+ADDRESSES = itertools.cycle(range(2, 255))
+"""Of the client: another for each row, as the last one's ports may be in TIME-WAIT."""
 OPENING = (State.SYN_SENT, State.SYN_RECEIVED)
 BODY = b"hello from fastnet\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -233,7 +236,7 @@ def measure(tun0: Tun, serve: Server, target: str, cores: list[int], connections
     """One row, once."""
     settings = {"ip_local_port_range": (1024, 65535), "tcp_max_tw_buckets": 0}
     with ServerProcess(serve, cores[1 % len(cores)]) as server:
-        client = Client(Stack(tun0, ("198.18.0.2",), settings), target, connections, closes, rate)
+        client = Client(Stack(tun0, (f"198.18.0.{next(ADDRESSES)}",), settings), target, connections, closes, rate)
         client.run(0.5)
         client.waits.clear()
         gc.collect()
