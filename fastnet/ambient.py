@@ -6,9 +6,10 @@ to the stack, and everything else to the kernel, by one rule for all doors.
 
 import ipaddress
 import os
+from dataclasses import fields
 
 from fastnet._tun import Tun
-from fastnet.config import SettingError
+from fastnet.config import SettingError, Settings
 from fastnet.driver import Driver
 from fastnet.stack import Stack
 
@@ -53,10 +54,11 @@ def _ipv4(host: str | None) -> ipaddress.IPv4Address | None:
 def from_environment() -> Ambient:
     """The stack that the environment describes, without its thread.
 
-    FASTNET_TUN is the name of a TUN device in this network namespace, FASTNET_ADDRESS the stack's addresses (default 198.18.0.2),
-    FASTNET_NETWORKS what is reached over it, FASTNET_SET settings as ``name=value``; each a list with commas. ``fastnet run`` sets them.
+    FASTNET_TUN is the name of a TUN device in this network namespace, FASTNET_MTU its MTU (default 1500), FASTNET_OFFLOAD whether the kernel
+    does checksums and segmentation (1, the default, or 0); FASTNET_ADDRESS the stack's addresses (default 198.18.0.2), FASTNET_NETWORKS what
+    is reached over the device, FASTNET_SET settings as ``name=value``; each a list with commas. ``fastnet run`` sets them.
 
-    :raises OSError: no such device, or no permission
+    :raises OSError: no such device, another program has it, or no permission
     :raises ValueError: a variable that is missing or not what it should be
     """
     name = os.environ.get("FASTNET_TUN")
@@ -68,8 +70,31 @@ def from_environment() -> Ambient:
         if not equals:
             raise SettingError(f"FASTNET_SET: {pair!r} is not name=value")
         settings[key.strip()] = value.strip()
-    stack = Stack(Tun(name), _list("FASTNET_ADDRESS") or ("198.18.0.2",), settings)
+    mtu = os.environ.get("FASTNET_MTU") or "1500"
+    if not mtu.isdecimal():
+        raise ValueError(f"FASTNET_MTU is a number of bytes, not {mtu!r}")
+    offload = os.environ.get("FASTNET_OFFLOAD") or "1"
+    if offload not in ("0", "1"):
+        raise ValueError(f"FASTNET_OFFLOAD is 0 or 1, not {offload!r}")
+    stack = Stack(Tun(name, int(mtu), offload=offload == "1"), _list("FASTNET_ADDRESS") or ("198.18.0.2",), settings)
     return Ambient(Driver(stack), _list("FASTNET_NETWORKS") or NETWORKS)
+
+
+def as_environment(name: str, addresses: tuple[str, ...], settings: Settings, mtu: int, offload: bool) -> dict[str, str]:
+    """The variables that ``from_environment`` reads; of the settings those that are not the defaults."""
+    defaults = Settings()
+    changed = {field.name: getattr(settings, field.name) for field in fields(Settings)}
+    return {
+        "FASTNET_TUN": name,
+        "FASTNET_MTU": str(mtu),
+        "FASTNET_OFFLOAD": str(int(offload)),
+        "FASTNET_ADDRESS": ",".join(addresses),
+        "FASTNET_SET": ",".join(
+            f"{key}={' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+            for key, value in changed.items()
+            if value != getattr(defaults, key)
+        ),
+    }
 
 
 def _list(variable: str) -> tuple[str, ...]:

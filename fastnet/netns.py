@@ -6,8 +6,11 @@ gone when nobody is in it any more: nothing is left behind after an exception, S
 
 import ctypes
 import errno
+import fcntl
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,8 @@ from pyroute2 import IPRoute
 from fastnet._tun import Tun
 
 CLONE_NEWNS = 0x00020000
+TUNSETPERSIST = 0x400454CB
+"""<linux/if_tun.h>"""
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 MS_REC = 0x4000
@@ -181,6 +186,14 @@ def receive_on(name: str, cores: tuple[int, ...]) -> None:
     Path(f"/sys/class/net/{name}/queues/rx-0/rps_cpus").write_text(f"{sum(1 << core for core in cores):x}")
 
 
+def keep(tun: Tun) -> None:
+    """Have a TUN device stay, with its address and routes, when nobody has it open: for the program that opens it next, by its name.
+
+    It goes with its network namespace.
+    """
+    fcntl.ioctl(tun.fileno(), TUNSETPERSIST, 1)
+
+
 def sysctl(name: str, value: int | str) -> None:
     """Set one of the namespace's kernel settings, as ``sysctl -w`` does: "net.ipv4.ip_forward".
 
@@ -193,7 +206,7 @@ def isolated(main: Callable[[], int]) -> int:
     """Run a function in a child process of its own and return its exit status.
 
     A forked child has one thread, whatever libraries have started before, so that it may enter a ``Namespace`` without root; and
-    everything in there goes with it. Until the child has ended, SIGINT is left to it.
+    everything in there goes with it. Until the child has ended, SIGINT is left to it, and SIGTERM is passed on.
 
     :returns: what ``main`` returned; 1 after an exception, whose traceback is on standard error; 128 + n after signal n
     """
@@ -214,6 +227,9 @@ def isolated(main: Callable[[], int]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    main_thread = threading.current_thread() is threading.main_thread()
+    if main_thread:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
     while True:
         try:
             _, code = os.waitpid(child, 0)
@@ -221,4 +237,6 @@ def isolated(main: Callable[[], int]) -> int:
         except KeyboardInterrupt:
             # The terminal sent SIGINT to the child as well; it ends in its own way.
             continue
+    if main_thread:
+        signal.signal(signal.SIGTERM, before)
     return os.waitstatus_to_exitcode(code) if os.WIFEXITED(code) else 128 + os.WTERMSIG(code)

@@ -68,7 +68,11 @@ class EventLoop(asyncio.SelectorEventLoop):
         # Kernel sockets that were told to connect to the stack's network, and the stack's connections that they stand for.
         self._carried: weakref.WeakKeyDictionary[stdlib.socket, TransportSocket] = weakref.WeakKeyDictionary()
         if ambient is not None:
-            self._attach(ambient)
+            try:
+                self._attach(ambient)
+            except ValueError:
+                self.close()
+                raise
 
     # ---- the stack ----
 
@@ -93,7 +97,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _make_reactor(self, ambient: Ambient) -> Reactor:
         if not hasattr(ambient.driver.stack.device, "fileno"):
             raise ValueError("the stack's device has no descriptor to wait for; a loop over memory is fastnet.aio.VirtualEventLoop")
-        return Reactor(ambient.driver.stack, self, self._selector.fileno(), self._busy_poll)
+        return Reactor(ambient.driver, self, self._selector.fileno(), self._busy_poll)
 
     def _stack(self) -> tuple[Ambient, Reactor]:
         ambient = self.ambient
@@ -159,10 +163,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         start_serving: bool = True,
         **more: Any,
     ) -> asyncio.Server:
-        """As asyncio's. On the stack are its addresses and the wildcard (None, "", "0.0.0.0"); other hosts are the kernel's.
-
-        :raises ValueError: ``reuse_port``, which a stack with one thread has no use for
-        """
+        """As asyncio's. On the stack are its addresses and the wildcard (None, "", "0.0.0.0"); other hosts are the kernel's."""
         create = super().create_server
         kernels = {"family": family, "flags": flags, "reuse_address": reuse_address, "reuse_port": reuse_port}
         if sock is not None or host is None and port is None:
@@ -170,12 +171,10 @@ class EventLoop(asyncio.SelectorEventLoop):
         ours, theirs = await self._sort_hosts(host, port, family, flags)
         if not ours:
             return await create(protocol_factory, host, port, start_serving=start_serving, **kernels, **more)  # type: ignore[arg-type]
-        if reuse_port:
-            raise ValueError("reuse_port is not supported on a fastnet stack: it has one thread")
         sockets: list[Socket] = []
         try:
             for address in ours:
-                sockets.append(self._bind(address, port or 0, reuse_address is not False))
+                sockets.append(self._bind(address, port or 0, reuse_address is not False, bool(reuse_port)))
             server: Any = await create(protocol_factory, sock=sockets[0], start_serving=False, **more)  # type: ignore[call-overload]
             server._sockets.extend(sockets[1:])
             if theirs:
@@ -208,11 +207,12 @@ class EventLoop(asyncio.SelectorEventLoop):
                     theirs.append(name or "")
         return list(dict.fromkeys(ours)), theirs
 
-    def _bind(self, address: str, port: int, reuse: bool) -> Socket:
+    def _bind(self, address: str, port: int, reuse_address: bool, reuse_port: bool) -> Socket:
         sock = Socket(self.ambient.driver)
         try:
-            if reuse:
-                sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)
+            sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, reuse_address)
+            sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT, reuse_port)
+            sock.setblocking(False)
             sock.bind((address, port))
         except OSError as error:
             sock.close()
@@ -238,7 +238,7 @@ class EventLoop(asyncio.SelectorEventLoop):
                     self, protocol, sslcontext, None, True, ssl_handshake_timeout=handshake_timeout, ssl_shutdown_timeout=shutdown_timeout
                 )  # fmt: skip
 
-        self._acceptors[sock] = Acceptor(self, reactor, listener, protocol_factory, sock._options, server, wrap)
+        self._acceptors[sock] = Acceptor(self, reactor, listener, protocol_factory, sock._open._options, server, wrap)
 
     def _stop_serving(self, sock: Any) -> None:
         if not isinstance(sock, Socket):
@@ -286,7 +286,8 @@ class EventLoop(asyncio.SelectorEventLoop):
 
         Only ``create_connection(sock=...)`` can make something of it: so do libraries that choose among addresses themselves.
         """
-        if isinstance(sock, stdlib.socket) and sock.family == stdlib.AF_INET and _is_address(address) and self._leads_to(address[0]):
+        kernels = isinstance(sock, stdlib.socket) and not isinstance(sock, Socket)
+        if kernels and sock.family == stdlib.AF_INET and _is_address(address) and self._leads_to(address[0]):
             opened = await self._open(address[:2])
             self._carried[sock] = opened
             weakref.finalize(sock, _give_up, opened)

@@ -72,7 +72,7 @@ class TransportSocket:
         :raises OSError: ENOPROTOOPT, EINVAL, ENOENT
         """
         raw = struct.pack("i", value) if isinstance(value, int) else bytes(value)
-        self._options.set(level, option, raw, self._connection)
+        self._options.set(level, option, raw, self._connection, None)
         # A timer may have been set: the next turn sees it.
 
     def getsockopt(self, level: int, option: int, buflen: int = 0) -> int | bytes:

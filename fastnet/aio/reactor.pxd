@@ -29,6 +29,8 @@ cdef class Reactor:
     cdef public bint in_turn
     cdef public bint more
     cdef public list last
+    cdef public object later
+    cdef public object lock
 
     @cython.locals(stack=Stack, context=Context, now=cython.longlong, found=cython.int)
     cpdef bint turns(self) except -1

@@ -8,7 +8,8 @@ from collections import deque
 from typing import Any
 
 from fastnet.aio._wait import wait_for
-from fastnet.stack import NEVER, Stack
+from fastnet.driver import Driver
+from fastnet.stack import NEVER
 from fastnet.tcp.context import Endpoint
 
 STACK = 1
@@ -42,7 +43,7 @@ class Door:
 class Reactor:
     """Drives a stack in the thread of an event loop.
 
-    :param stack: from now on only the loop's thread calls it
+    :param driver: whose stack it is; from now on only the loop's thread calls it
     :param loop: the asyncio loop whose queues say whether it has something to do
     :param others: the descriptor of the epoll that has everything but the stack's device
     :param busy_poll: how long to go on looking before a sleep, ns
@@ -50,10 +51,13 @@ class Reactor:
     :ivar last: doors that ``lost`` is called on at the end of the turn
     """
 
-    __slots__ = ("busy_poll", "busy_until", "clock", "device", "in_turn", "last", "loop", "more", "others", "queue", "stack")
+    __slots__ = ("busy_poll", "busy_until", "clock", "device", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue", "stack")
 
-    def __init__(self, stack: Stack, loop: Any, others: int, busy_poll: int = 0) -> None:
+    def __init__(self, driver: Driver, loop: Any, others: int, busy_poll: int = 0) -> None:
+        stack = driver.stack
         self.stack = stack
+        self.later = driver._later
+        self.lock = driver.lock
         self.loop = loop
         self.clock = stack.clock
         self.device = stack.device.fileno() if hasattr(stack.device, "fileno") else -1
@@ -112,6 +116,8 @@ class Reactor:
     def turn(self, now: int) -> None:
         """One batch: receive, call back, send."""
         stack = self.stack
+        while self.later:
+            self.later.popleft()()
         self.in_turn = True
         try:
             received = stack.device.receive(stack.received)
@@ -136,7 +142,9 @@ class Reactor:
                     door = owner
                     door.ready(now)
                 elif owner is not None:
-                    owner.wake()
+                    # A socket's.
+                    with self.lock:
+                        owner.wake()
         finally:
             # SystemExit and KeyboardInterrupt go through; the others' news must not go with them.
             if served < len(ready):

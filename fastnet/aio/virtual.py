@@ -1,6 +1,7 @@
 """asyncio programs over a stack that talks to itself, in virtual time: no root, no network, no waiting, and the same run every time."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -30,6 +31,7 @@ class VirtualEventLoop(EventLoop):
     :param settings: a ``Settings``, or a mapping of Linux's names to values
     :param seed: of everything that the stack leaves to chance
     :ivar clock: the time, ns
+    :ivar threads: calls of ``run_in_executor`` that are not done
     :raises SettingError: a setting that does not exist, or a value it cannot take
     """
 
@@ -38,14 +40,25 @@ class VirtualEventLoop(EventLoop):
         device = MemoryDevice(limit=1 << 16)
         device.peer = device
         stack = Stack(device, ADDRESSES, settings, self.clock, Random(seed).randbytes)
+        self.threads = 0
         super().__init__(Ambient(Driver(stack)))
 
     def time(self) -> float:
         """The virtual time, seconds."""
         return self.clock() / SECOND
 
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+        """As asyncio's; virtual time stands still as long as the thread works."""
+        future = super().run_in_executor(executor, func, *args)
+        self.threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _future: "asyncio.Future[Any]") -> None:
+        self.threads -= 1
+
     def _make_reactor(self, ambient: Ambient) -> Reactor:
-        return VirtualReactor(ambient.driver.stack, self, self._selector.fileno())
+        return VirtualReactor(ambient.driver, self, self._selector.fileno())
 
 
 class VirtualReactor(Reactor):
@@ -62,7 +75,7 @@ class VirtualReactor(Reactor):
         found |= wait_for(-1, self.others, 0)
         if found or timeout == 0:
             return found
-        if timeout > 0:
+        if timeout > 0 and not self.loop.threads:
             self.clock.advance(timeout)
             return 0
         found = wait_for(-1, self.others, PATIENCE)

@@ -107,6 +107,8 @@ def serve(
 
     Without one it takes a TUN device in the current namespace (root, or CAP_NET_ADMIN), until SIGINT.
 
+    `fastnet serve asgi MODULE:APP` serves an application; `fastnet serve asgi --help` has its options.
+
     Exit codes: 0 it served; the command's own, where there is one; 2 a wrong option; 3 it could not start.
     """
     check_addresses(address, kernel)

@@ -5,6 +5,7 @@ For active opens: the double-hash selection of RFC 6056 section 3.3.4, as Linux 
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
@@ -44,7 +45,7 @@ class PortChooser:
         index = hashed % TABLE_SIZE
         start = (hashed >> 8) + self.table[index]
         # Connections get the even ports of the first half of the search: odd ones are left for bind() to port 0, as Linux does.
-        for step in (*range(0, count, 2), *range(1, count, 2)):
+        for step in chain(range(0, count, 2), range(1, count, 2)):
             port = low + ((start & ~1) + step) % count
             flow = FourTuple(local, port, remote, remote_port)
             if port not in self.bound and demux.find(flow) < 0 and demux.find_listener(flow) < 0:
@@ -61,5 +62,5 @@ class PortChooser:
         count = high - low + 1
         # Linux's inet_csk_find_open_port() has the same order.
         start = int.from_bytes(self.random(4), "little") % count | 1
-        for step in (*range(0, count, 2), *range(-1, count - 1, 2)):
+        for step in chain(range(0, count, 2), range(-1, count - 1, 2)):
             yield low + (start + step) % count

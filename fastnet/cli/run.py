@@ -1,0 +1,70 @@
+"""``fastnet run``: a program in a private namespace, with a TUN device that its event loop or its sockets find by the environment."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fastnet.ambient import as_environment
+from fastnet.cli.options import fail, set_option
+from fastnet.cli.serve import check_addresses
+from fastnet.config import Settings
+from fastnet.netns import Namespace, isolated, keep
+
+
+def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which stack it is."""
+    for option in (
+        set_option,
+        click.option(
+            "--offload/--no-offload", default=True, show_default=True,
+            help="Leave checksums of data and its segmentation to the kernel, both ways.",
+        ),
+        click.option("--mtu", default=1500, show_default=True, type=click.IntRange(128, 65535), help="Of the device, bytes."),
+        click.option("--tun", "tun_name", default="fastnet0", show_default=True, help="Name of the TUN device."),
+        click.option("--kernel", default="198.18.0.1/24", show_default=True, help="The kernel's address and network on the device."),
+        click.option("--address", default="198.18.0.2", show_default=True, help="The stack's address."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@stack_options
+def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu: int, offload: bool, settings: Settings) -> None:
+    """Run a COMMAND in a private network namespace with a TUN device, and tell it by its environment where the stack is to be.
+
+    What the command does with it is the command's: an event loop of fastnet.aio, or fastnet.patched(), takes the device.
+
+        fastnet run -- uvicorn --loop fastnet.aio:new_event_loop --host 198.18.0.2 app:app
+
+    The command and what it starts are in the namespace; nsenter(1) brings others there.
+
+    Exit codes: the command's own; 2 a wrong option; 3 it could not start.
+    """
+    check_addresses(address, kernel)
+
+    def inside() -> int:
+        try:
+            with Namespace() as namespace:
+                tun = namespace.add_tun(kernel, tun_name, mtu, offload)
+                keep(tun)
+                os.environ.update(as_environment(tun.name, (address,), settings, mtu, offload))
+                tun.close()
+                # Python ignores it, and what is ignored stays so in the command.
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                if sys.stderr.isatty():
+                    enter = "nsenter -n" if os.geteuid() == 0 else "nsenter -U --preserve-credentials -n"
+                    click.echo(f"fastnet: to talk to it: {enter} -t {os.getpid()} COMMAND", err=True)
+                try:
+                    os.execvp(command[0], command)
+                except OSError as error:
+                    fail(f"{command[0]}: {error.strerror}")
+        except (OSError, ValueError) as error:
+            fail(error)
+
+    sys.exit(isolated(inside))
