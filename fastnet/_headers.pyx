@@ -32,6 +32,8 @@ cdef enum:
     _SOURCE_QUENCH = 4
     _TIME_EXCEEDED = 11
     _PARAMETER_PROBLEM = 12
+    _LOOSE_ROUTE = 131
+    _STRICT_ROUTE = 137
     PROTOCOL_TCP = 6
     # A segment of a peer that sends more than 14 counts as 14 (RFC 7323 section 2.3).
     MAX_WSCALE = 14
@@ -99,6 +101,20 @@ CAUSES = (
     "IcmpInErrors",
     "IcmpInCsumErrors",
 )
+
+
+cdef bint _good_options(const uint8_t *packet, uint32_t ihl) noexcept nogil:
+    """Are IP options well-formed, and none of them a source route? Whoever sends one wants to choose where answers go; Linux drops them
+    too (accept_source_route)."""
+    cdef uint32_t i = IPV4_HEADER
+    while i < ihl and packet[i] != 0:
+        if packet[i] == 1:
+            i += 1
+            continue
+        if i + 1 >= ihl or packet[i + 1] < 2 or i + packet[i + 1] > ihl or packet[i] in (_LOOSE_ROUTE, _STRICT_ROUTE):
+            return False
+        i += packet[i + 1]
+    return True
 
 
 @cython.final
@@ -211,6 +227,9 @@ cdef class Segment:
             return
         if load16(packet + 6) & 0x3fff:
             self.cause = C_IP_FRAGMENT
+            return
+        if ihl > IPV4_HEADER and not _good_options(packet, ihl):
+            self.cause = C_IP_HEADER
             return
         source = load32(packet + 12)
         target = load32(packet + 16)

@@ -16,7 +16,7 @@ class Counters:
     IpInReceives: int
     """Packets that the device gave."""
     IpInHdrErrors: int
-    """Not IPv4, or its header's lengths are wrong."""
+    """Not IPv4, or its header's lengths or options are wrong, or an option is a source route."""
     InTruncatedPkts: int
     """Shorter than the header says."""
     InCsumErrors: int

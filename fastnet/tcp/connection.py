@@ -68,6 +68,9 @@ class Connection(UserCalls):
         flags = seg.flags
         stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
         if stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF and not flags & RST:
+            if flags & SYN:
+                self.challenge_syn(now)
+                return
             context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
             self.refuse(seg, True, now)
             return

@@ -290,6 +290,8 @@ class ActiveConnection(Connection):
             # Queued until the handshake is complete.
             self.become_orphan()
             self.need_sender().fin_queued = True
+            if self.must_go():
+                self.abort_for_memory(now)
         else:
             Connection.close(self, now)
 
