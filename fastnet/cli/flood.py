@@ -9,8 +9,6 @@ import click
 from fastnet.cli.options import print_table, ratio
 from fastnet.load.flood import KINDS, Floods
 
-NAMES = {"fastnet": "fastnet", "kernel": "kernel", "floor": "stateless floor"}
-
 
 def flood_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a flood, for a command."""
@@ -41,7 +39,7 @@ def show_floods(result: Floods, as_json: bool) -> None:
         times = [result.median(name, time_of) for time_of in ("handshake_p50", "handshake_p99", "exchange_p50", "exchange_p99")]
         rows.append(
             (
-                NAMES[name],
+                name,
                 f"{result.median(name, 'rate'):,.0f}",
                 f"{result.median(name, 'cpu') * 1e6:.2f}",
                 ratio(result.ratio(name, "cpu", "floor")),
@@ -53,6 +51,6 @@ def show_floods(result: Floods, as_json: bool) -> None:
                 f"{max(sample.growth for sample in result.rows[name]) / 2**20:.1f}" if name != "kernel" else "",
             )
         )
-    title = f"A flood of {result.kind}: {result.packets:,} packets, {result.clients:,} honest clients, medians of {result.rounds} rounds; times in ms"
-    columns = ("packets/s", "CPU us", "floor", "ok", "failed", "p50", "p99", "all p50", "all p99", "cookies", "back", "MiB")
+    title = f"Flood: {result.kind}, {result.packets:,} packets, {result.clients:,} honest clients, {result.rounds} rounds; times in ms"
+    columns = ("packets/s", "CPU us", "ratio", "ok", "failed", "p50", "p99", "all p50", "all p99", "cookies", "back", "MiB")
     print_table(title, columns, rows)

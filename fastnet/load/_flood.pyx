@@ -42,7 +42,7 @@ cdef enum:
     PSH = 0x08
     ACK = 0x10
     FIRST_PORT = 1024
-    # Bytes that the longest of them has room in.
+    # Bytes that the longest of them has room in; every ring's slots have as many.
     PACKET = 128
     # Data in a segment or fragment that carries some: so many bytes, all the same.
     PAYLOAD = 32
@@ -138,8 +138,6 @@ cdef class Flood:
         """
         cdef int what = self._prepare(kind, flows)
         cdef Py_ssize_t first = ring.count
-        if ring.capacity < PACKET:
-            raise ValueError(f"slots of {ring.capacity} bytes are too small; packets take {PACKET}")
         while ring.count < ring.slots:
             ring.length[ring.count] = self._build(what, packet_at(ring, ring.count))
             ring.is_checked[ring.count] = 0
