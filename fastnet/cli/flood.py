@@ -36,7 +36,7 @@ def show_floods(result: Floods, as_json: bool) -> None:
     rows = []
     for name in result.rows:
         visited = name != "floor"
-        times = [result.median(name, time_of) for time_of in ("handshake_p50", "handshake_p99", "exchange_p50", "exchange_p99")]
+        took = [result.median(name, time_of) for time_of in ("handshake_p50", "handshake_p99", "exchange_p50", "exchange_p99")]
         rows.append(
             (
                 name,
@@ -45,12 +45,13 @@ def show_floods(result: Floods, as_json: bool) -> None:
                 ratio(result.ratio(name, "cpu", "floor")),
                 f"{result.total(name, 'ok')}" if visited else "",
                 f"{result.total(name, 'failed')}" if visited else "",
-                *(f"{time * 1e3:.2f}" if visited else "" for time in times),
+                *(f"{time * 1e3:.2f}" if visited else "" for time in took),
                 f"{result.total(name, 'cookies_sent'):,}" if visited else "",
                 f"{result.total(name, 'cookies_received'):,}" if visited else "",
                 f"{max(sample.growth for sample in result.rows[name]) / 2**20:.1f}" if name != "kernel" else "",
             )
         )
     title = f"Flood: {result.kind}, {result.packets:,} packets, {result.clients:,} honest clients, {result.rounds} rounds; times in ms"
-    columns = ("packets/s", "CPU us", "ratio", "ok", "failed", "p50", "p99", "all p50", "all p99", "cookies", "back", "MiB")
+    times = ("\np50", "\np99", "all\np50", "all\np99")
+    columns = ("packets\n/s", "CPU\nus", "\nratio", "\nok", "\nfailed", *times, "\ncookies", "\nback", "\nMiB")
     print_table(title, columns, rows)
