@@ -61,7 +61,7 @@ cdef enum:
 _KINDS = {"syn": K_SYN, "ack": K_ACK, "rst": K_RST, "fin": K_FIN, "fragment": K_FRAGMENT, "data": K_DATA}
 KINDS = tuple(_KINDS)
 
-cdef int64_t LATE = 5_000_000
+cdef int64_t LATE = 2_000_000
 """How far behind its rate a flood may fall and still catch up, ns: what a machine that was busy elsewhere owes is not paid at once."""
 
 
