@@ -61,8 +61,8 @@ cdef enum:
 _KINDS = {"syn": K_SYN, "ack": K_ACK, "rst": K_RST, "fin": K_FIN, "fragment": K_FRAGMENT, "data": K_DATA}
 KINDS = tuple(_KINDS)
 
+# How far behind its rate a flood may fall and still catch up, ns: what a machine that was busy elsewhere owes is not paid at once.
 cdef int64_t LATE = 2_000_000
-"""How far behind its rate a flood may fall and still catch up, ns: what a machine that was busy elsewhere owes is not paid at once."""
 
 
 cdef class Flood:
