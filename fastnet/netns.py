@@ -21,9 +21,9 @@ from pyroute2 import IPRoute
 
 from fastnet._tun import Tun
 
-CLONE_NEWNS = 0x00020000
 TUNSETPERSIST = 0x400454CB
 """<linux/if_tun.h>"""
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 MS_REC = 0x4000

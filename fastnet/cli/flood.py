@@ -9,8 +9,6 @@ import click
 from fastnet.cli.options import print_table, ratio
 from fastnet.load.flood import KINDS, Floods
 
-NAMES = {"fastnet": "fastnet", "kernel": "kernel", "floor": "stateless floor"}
-
 
 def flood_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a flood, for a command."""
@@ -38,21 +36,22 @@ def show_floods(result: Floods, as_json: bool) -> None:
     rows = []
     for name in result.rows:
         visited = name != "floor"
-        times = [result.median(name, time_of) for time_of in ("handshake_p50", "handshake_p99", "exchange_p50", "exchange_p99")]
+        took = [result.median(name, time_of) for time_of in ("handshake_p50", "handshake_p99", "exchange_p50", "exchange_p99")]
         rows.append(
             (
-                NAMES[name],
+                name,
                 f"{result.median(name, 'rate'):,.0f}",
                 f"{result.median(name, 'cpu') * 1e6:.2f}",
                 ratio(result.ratio(name, "cpu", "floor")),
                 f"{result.total(name, 'ok')}" if visited else "",
                 f"{result.total(name, 'failed')}" if visited else "",
-                *(f"{time * 1e3:.2f}" if visited else "" for time in times),
+                *(f"{time * 1e3:.2f}" if visited else "" for time in took),
                 f"{result.total(name, 'cookies_sent'):,}" if visited else "",
                 f"{result.total(name, 'cookies_received'):,}" if visited else "",
                 f"{max(sample.growth for sample in result.rows[name]) / 2**20:.1f}" if name != "kernel" else "",
             )
         )
-    title = f"A flood of {result.kind}: {result.packets:,} packets, {result.clients:,} honest clients, medians of {result.rounds} rounds; times in ms"
-    columns = ("packets/s", "CPU us", "floor", "ok", "failed", "p50", "p99", "all p50", "all p99", "cookies", "back", "MiB")
+    title = f"Flood: {result.kind}, {result.packets:,} packets, {result.clients:,} honest clients, {result.rounds} rounds; times in ms"
+    times = ("\np50", "\np99", "all\np50", "all\np99")
+    columns = ("packets\n/s", "CPU\nus", "\nratio", "\nok", "\nfailed", *times, "\ncookies", "\nback", "\nMiB")
     print_table(title, columns, rows)

@@ -58,7 +58,7 @@ def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, 
         table.add_row(*row)
     # In a file or a pipe, as wide as it wants to be.
     console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
+    (console if console.is_terminal else Console(width=120)).print(table)
 
 
 def ratio(value: float | None) -> str:

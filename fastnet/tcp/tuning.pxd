@@ -4,7 +4,6 @@ from fastnet.tcp.context cimport Endpoint
 from fastnet.tcp.sources cimport SourceTable
 
 
-
 cdef class Tuned(Endpoint):
     cdef public long long backlog
     cdef public long long somaxconn
