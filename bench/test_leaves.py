@@ -9,9 +9,10 @@ from fastnet import _checksum
 from fastnet._buffer import ByteRing
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
-from fastnet._headers import SegmentBatch, SegmentWriter
+from fastnet._headers import SegmentBatch
 from fastnet._ring import PacketRing
 from fastnet._timer import TimerWheel
+from fastnet._writer import SegmentWriter
 
 FLOW = FourTuple("198.18.0.2", 80, "198.18.0.1", 40000)
 

@@ -7,8 +7,9 @@ cookie. What the peers see is printed.
 import ipaddress
 
 from fastnet._flow import FourTuple
-from fastnet._headers import OPTION_TIMESTAMPS, SYN, Segment, SegmentWriter
+from fastnet._headers import OPTION_TIMESTAMPS, SYN, Segment
 from fastnet._ring import PacketRing
+from fastnet._writer import SegmentWriter
 from fastnet.devices import MemoryDevice
 from fastnet.stack import Stack
 from fastnet.tcp.policy import COOKIE, RESET, Accept, Arrival, Deferred, Delay, Verdict, chain

@@ -5,6 +5,13 @@ from fastnet._demux cimport Demux
 from fastnet._flow cimport FourTuple
 from fastnet._ring cimport PacketRing
 
+cdef enum:
+    # Bytes without options.
+    IPV4_HEADER = 20
+    TCP_HEADER = 20
+    PROTOCOL_ICMP = 1
+    PROTOCOL_TCP = 6
+
 
 cdef class Segment:
     cdef readonly FourTuple flow
@@ -56,36 +63,3 @@ cdef class SegmentBatch:
     cpdef Py_ssize_t parse(self) noexcept
     cpdef void look_up(self, Demux demux) noexcept
     cdef bint _is_local(self, uint32_t address) noexcept nogil
-
-
-cdef class SegmentWriter:
-    cdef readonly PacketRing ring
-    cdef object flush
-    cdef uint8_t usual_ttl
-    cdef readonly bint offload
-    cdef Py_ssize_t waiting
-    cdef public uint8_t ttl
-    cdef public uint8_t tos
-
-    cpdef int dress(self, int ttl, int tos) except -1
-    cpdef int undress(self) except -1
-
-    cdef uint8_t *reserve(self) except NULL
-    cpdef int control(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        bint timestamps=*, uint32_t ts_val=*, uint32_t ts_ecr=*, list blocks=*, uint32_t urgent=*,
-    ) except -1
-    cpdef int synack(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        int mss, int wscale, bint sack_permitted, bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-    ) except -1
-    cpdef int verbatim(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window, bytes options
-    ) except -1
-    cpdef int data(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-        ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=*, uint32_t urgent=*,
-        uint16_t segment_size=*,
-    ) except -1
-    cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1

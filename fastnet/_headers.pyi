@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import final
 
 from typing_extensions import Buffer
@@ -75,59 +75,3 @@ class SegmentBatch:
     def __init__(self, ring: PacketRing, addresses: Sequence[str] = (), loops: bool = False) -> None: ...
     def parse(self) -> int: ...
     def look_up(self, demux: Demux) -> None: ...
-
-@final
-class SegmentWriter:
-    ring: PacketRing
-    ttl: int
-    tos: int
-    def __init__(self, ring: PacketRing, flush: Callable[[], object], ttl: int = 64, offload: bool = False) -> None: ...
-    def dress(self, ttl: int, tos: int) -> int: ...
-    def undress(self) -> int: ...
-    def control(
-        self,
-        flow: FourTuple,
-        seq: int,
-        ack: int,
-        flags: int,
-        window: int,
-        timestamps: bool = False,
-        ts_val: int = 0,
-        ts_ecr: int = 0,
-        blocks: list[tuple[int, int]] | None = None,
-        urgent: int = 0,
-    ) -> int: ...
-    def synack(
-        self,
-        flow: FourTuple,
-        seq: int,
-        ack: int,
-        flags: int,
-        window: int,
-        mss: int,
-        wscale: int,
-        sack_permitted: bool,
-        timestamps: bool,
-        ts_val: int,
-        ts_ecr: int,
-    ) -> int: ...
-    def verbatim(self, flow: FourTuple, seq: int, ack: int, flags: int, window: int, options: bytes) -> int: ...
-    def data(
-        self,
-        flow: FourTuple,
-        seq: int,
-        ack: int,
-        flags: int,
-        window: int,
-        timestamps: bool,
-        ts_val: int,
-        ts_ecr: int,
-        source: ByteRing,
-        offset: int,
-        size: int,
-        blocks: list[tuple[int, int]] | None = None,
-        urgent: int = 0,
-        segment_size: int = 0,
-    ) -> int: ...
-    def icmp(self, flow: FourTuple, request: Segment, type_: int, code: int) -> int: ...
-    def repeat(self, flow: FourTuple, times: int, source: ByteRing | None = None, size: int = 0) -> None: ...

@@ -1,4 +1,4 @@
-"""Headers: from bytes to numbers and back, a batch at a time and GIL-free.
+"""Headers of received packets: from bytes to numbers, a batch at a time and GIL-free. ``_writer`` goes the other way.
 
 One ``Segment`` per ring slot is made when the batch is, and filled in place by each parse: nothing is allocated for a packet.
 Lengths are checked once, at the top; that is what makes unchecked indexing below it safe. A packet that is refused keeps the
@@ -13,10 +13,9 @@ cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from fastnet._buffer cimport ByteRing
-from fastnet._bytes cimport load16, load32, store16_raw, store32, swap16
+from fastnet._bytes cimport load16, load32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
@@ -24,23 +23,17 @@ from fastnet._ring cimport PacketRing, packet_at
 
 
 cdef enum:
-    IPV4_HEADER = 20
-    TCP_HEADER = 20
     ICMP_HEADER = 8
-    PROTOCOL_ICMP = 1
     _UNREACHABLE = 3
     _SOURCE_QUENCH = 4
     _TIME_EXCEEDED = 11
     _PARAMETER_PROBLEM = 12
     _LOOSE_ROUTE = 131
     _STRICT_ROUTE = 137
-    PROTOCOL_TCP = 6
     # A segment of a peer that sends more than 14 counts as 14 (RFC 7323 section 2.3).
     MAX_WSCALE = 14
     # The largest window that a header can say (RFC 7323 section 2.3).
     MAX_WINDOW = 0x40000000
-    # Bytes of data that wait in a transmit ring before it is flushed: they should still be in the cache when the device reads them.
-    FLUSH_AT = 0x20000
 
 # TCP flags as they stand in the header's 14th byte.
 cdef enum:
@@ -476,271 +469,3 @@ cdef class SegmentBatch:
                 return True
         # Already refused for something else.
         return address == 0
-
-
-@cython.final
-cdef class SegmentWriter:
-    """Builds packets straight into the slots of a transmit ring.
-
-    :param ring: the transmit ring
-    :param flush: called when the ring is full; it must empty it (hand it to the device)
-    :param ttl: the usual time to live
-    :param offload: the device computes checksums of data and cuts large packets into segments
-    :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
-    """
-
-    def __init__(self, PacketRing ring not None, flush, uint8_t ttl=64, bint offload=False):
-        # Any ring will do: its slots hold 128 bytes at least, and headers with all options 120.
-        self.ring = ring
-        self.flush = flush
-        self.usual_ttl = ttl
-        self.offload = offload
-        self.waiting = 0
-        self.ttl = ttl
-        self.tos = 0
-
-    cpdef int dress(self, int ttl, int tos) except -1:
-        """Time to live and DS field of the next packets; 0 leaves the usual."""
-        if ttl:
-            self.ttl = <uint8_t>ttl
-        if tos:
-            self.tos = <uint8_t>tos
-        return 0
-
-    cpdef int undress(self) except -1:
-        """The usual time to live and DS field again."""
-        self.ttl = self.usual_ttl
-        self.tos = 0
-        return 0
-
-    cdef uint8_t *reserve(self) except NULL:
-        """The next free slot's packet; the caller fills it and finishes with ``_finish``."""
-        if self.ring.count == self.ring.slots:
-            self.flush()
-            if self.ring.count == self.ring.slots:
-                raise RuntimeError("the transmit ring is full and flush() did not empty it")
-        return packet_at(self.ring, self.ring.count)
-
-    cpdef int control(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        bint timestamps=False, uint32_t ts_val=0, uint32_t ts_ecr=0, list blocks=None, uint32_t urgent=0,
-    ) except -1:
-        """A segment without data: ACK, FIN or RST.
-
-        :param flags: bits of the flags byte; ``window``: already scaled, 16 bits
-        :param blocks: SACK blocks (RFC 2018), (left, right) pairs; at most ``MAX_SACK_BLOCKS``, of which 3 fit beside timestamps
-        :param urgent: the urgent pointer's field
-        """
-        cdef uint8_t *packet = self.reserve()
-        cdef uint32_t header = TCP_HEADER
-        cdef uint64_t options = 0
-        if timestamps:
-            options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
-            header += 12
-        if blocks is not None:
-            header += _put_blocks(packet + IPV4_HEADER + header, blocks, 3 if timestamps else 4, &options)
-        _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, 0)
-        return 0
-
-    cpdef int synack(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        int mss, int wscale, bint sack_permitted, bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-    ) except -1:
-        """A SYN or SYN-ACK with its options, laid out as Linux does.
-
-        :param wscale: shift count, or -1 for no window scale option
-        """
-        cdef uint8_t *packet = self.reserve()
-        cdef uint8_t *option = packet + IPV4_HEADER + TCP_HEADER
-        cdef uint32_t word = 0x02040000U | <uint32_t>(mss & 0xffff)
-        cdef uint64_t options = word
-        store32(option, word)
-        option += 4
-        if timestamps:
-            word = 0x0402080aU if sack_permitted else 0x0101080aU
-            store32(option, word)
-            store32(option + 4, ts_val)
-            store32(option + 8, ts_ecr)
-            options += <uint64_t>word + ts_val + ts_ecr
-            option += 12
-        elif sack_permitted:
-            store32(option, 0x01010402U)
-            options += 0x01010402U
-            option += 4
-        if wscale >= 0:
-            word = 0x01030300U | <uint32_t>(wscale & 0xff)
-            store32(option, word)
-            options += word
-            option += 4
-        _finish(self, packet, flow, seq, ack, flags, window, 0, <uint32_t>(option - packet) - IPV4_HEADER, options, 0)
-        return 0
-
-    cpdef int verbatim(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window, bytes options
-    ) except -1:
-        """A segment without data whose options are given byte by byte, and filled up with zeros to a whole word.
-
-        :raises ValueError: more than 40 bytes of options
-        """
-        cdef uint32_t i, size = <uint32_t>(len(options) + 3) & ~3U
-        cdef uint8_t *packet
-        cdef uint64_t total = 0
-        if len(options) > 40:
-            raise ValueError(f"{len(options)} bytes of options; a header has room for 40")
-        packet = self.reserve()
-        options = options + bytes(size - len(options))
-        memcpy(packet + IPV4_HEADER + TCP_HEADER, <const char *>options, size)
-        for i in range(0, size, 4):
-            total += load32(<const uint8_t *><const char *>options + i)
-        _finish(self, packet, flow, seq, ack, flags, window, 0, TCP_HEADER + size, total, 0)
-        return 0
-
-    cpdef int data(
-        self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-        bint timestamps, uint32_t ts_val, uint32_t ts_ecr,
-        ByteRing source, Py_ssize_t offset, Py_ssize_t size, list blocks=None, uint32_t urgent=0, uint16_t segment_size=0,
-    ) except -1:
-        """A segment with ``size`` bytes of a queue, from ``offset`` on. Other parameters as ``control``'s.
-
-        :param segment_size: bytes of data that the device is to put into a segment, where it cuts large packets itself
-        :raises ValueError: the bytes are not there, or do not fit a slot
-        """
-        cdef uint8_t *packet
-        cdef uint32_t header = TCP_HEADER
-        cdef uint64_t options = 0
-        if self.ring.count == 0:
-            self.waiting = 0
-        elif self.waiting > FLUSH_AT:
-            self.flush()
-            self.waiting = 0
-        packet = self.reserve()
-        if timestamps:
-            options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
-            header += 12
-        if blocks is not None:
-            header += _put_blocks(packet + IPV4_HEADER + header, blocks, 3 if timestamps else 4, &options)
-        if size < 0 or offset < 0 or size > source.length - offset:
-            raise ValueError(f"{size} bytes at {offset} of a queue of {source.length}")
-        if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
-            raise ValueError(f"{size} bytes of data do not fit a packet")
-        source.load(offset, packet + IPV4_HEADER + header, size)
-        if self.offload:
-            self.ring.segment_size[self.ring.count] = segment_size if size > segment_size else 0
-        self.waiting += size
-        _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, <uint32_t>size)
-        return 0
-
-    cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1:
-        """An ICMP message with the rest of another one: the echo reply to an echo request (RFC 792)."""
-        cdef uint8_t *packet
-        cdef uint8_t *message
-        cdef uint32_t n = request.payload_length
-        if IPV4_HEADER + n > self.ring.capacity:
-            raise ValueError(f"an ICMP message of {n} bytes does not fit a packet")
-        packet = self.reserve()
-        message = packet + IPV4_HEADER
-        memcpy(message, request.packet + request.header_length, n)
-        self.ring.is_checked[self.ring.count] = 0
-        self.ring.segment_size[self.ring.count] = 0
-        message[0] = <uint8_t>type_
-        message[1] = <uint8_t>code
-        store16_raw(message + 2, 0)
-        store16_raw(message + 2, ~checksum_fold(checksum_add(message, n, 0)))
-        _put_ipv4(self, packet, flow, PROTOCOL_ICMP, IPV4_HEADER + n)
-        return 0
-
-    def repeat(self, FourTuple flow not None, Py_ssize_t times, ByteRing source=None, Py_ssize_t size=0):
-        """For benchmarks: build so many segments with timestamps into the ring, over and over, without leaving C."""
-        cdef Py_ssize_t i
-        for i in range(times):
-            if self.ring.count == self.ring.slots:
-                self.ring.count = 0
-            if source is None:
-                self.control(flow, <uint32_t>i, 1, 0x10, 502, True, <uint32_t>i, 2)
-            else:
-                self.data(flow, <uint32_t>i, 1, 0x10, 502, True, <uint32_t>i, 2, source, 0, size)
-
-
-cdef inline uint64_t _put_timestamps(uint8_t *option, uint32_t ts_val, uint32_t ts_ecr) noexcept nogil:
-    store32(option, 0x0101080aU)
-    store32(option + 4, ts_val)
-    store32(option + 8, ts_ecr)
-    return <uint64_t>0x0101080aU + ts_val + ts_ecr
-
-
-cdef uint32_t _put_blocks(uint8_t *option, list blocks, Py_ssize_t room, uint64_t *total) except? 0:
-    """A SACK option behind two NOPs (RFC 2018 section 3, laid out as Linux does); its bytes, and its sum added to ``total``."""
-    cdef Py_ssize_t i, count = min(room, len(blocks))
-    cdef uint32_t word = 0x01010500U | <uint32_t>(2 + 8 * count)
-    cdef uint32_t left, right
-    if count == 0:
-        return 0
-    store32(option, word)
-    total[0] += word
-    for i in range(count):
-        left, right = blocks[i]
-        store32(option + 4 + 8 * i, left)
-        store32(option + 8 + 8 * i, right)
-        total[0] += <uint64_t>left + right
-    return <uint32_t>(4 + 8 * count)
-
-
-# Checksums of headers are summed from the numbers that go in, not from the memory just written: reading back what was stored in
-# other sizes a moment ago would stall on the store buffer, for longer than the sum takes.
-
-
-cdef inline uint16_t _complement(uint64_t total) noexcept nogil:
-    """The checksum, as a number, of a sum of 32-bit and 16-bit numbers."""
-    return <uint16_t>~checksum_fold(total)
-
-
-cdef inline void _put_ipv4(
-    SegmentWriter writer, uint8_t *packet, FourTuple flow, uint8_t protocol, uint32_t total
-) noexcept:
-    """The IPv4 header of a finished packet, which then belongs to the ring.
-
-    Never fragmented, so the identification stays zero (RFC 6864 section 4.1).
-    """
-    cdef uint32_t first = 0x45000000U | (<uint32_t>writer.tos << 16) | total
-    cdef uint32_t third = (<uint32_t>writer.ttl << 24) | (<uint32_t>protocol << 16)
-    cdef uint32_t source = <uint32_t>flow.local_lo
-    cdef uint32_t target = <uint32_t>flow.remote_lo
-    third |= _complement(<uint64_t>first + 0x00004000U + third + source + target)
-    store32(packet, first)
-    store32(packet + 4, 0x00004000U)
-    store32(packet + 8, third)
-    store32(packet + 12, source)
-    store32(packet + 16, target)
-    writer.ring.length[writer.ring.count] = total
-    writer.ring.count += 1
-
-
-cdef inline void _finish(
-    SegmentWriter writer, uint8_t *packet, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
-    uint32_t urgent, uint32_t header, uint64_t options, uint32_t size,
-) noexcept:
-    """Fixed TCP header, checksum and IP header around options (whose sum is given) and data that are already in place."""
-    cdef uint8_t *tcp = packet + IPV4_HEADER
-    cdef uint32_t ports = (<uint32_t>flow.local_port << 16) | flow.remote_port
-    cdef uint32_t fourth = (header << 26) | (<uint32_t>(flags & 0xff) << 16) | (window & 0xffffU)
-    # The pseudo-header (RFC 9293 section 3.1), then the header.
-    cdef uint64_t total = <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo + PROTOCOL_TCP + header + size
-    urgent &= 0xffffU
-    if writer.offload:
-        writer.ring.is_checked[writer.ring.count] = size > 0
-        if not size:
-            writer.ring.segment_size[writer.ring.count] = 0
-    if size and writer.offload:
-        # The device adds the rest to the sum of the pseudo-header.
-        total = <uint16_t>~_complement(total)
-    else:
-        total += <uint64_t>ports + seq + ack + fourth + options + urgent
-        if size:
-            total += swap16(checksum_fold(checksum_add(tcp + header, size, 0)))
-        total = _complement(total)
-    store32(tcp, ports)
-    store32(tcp + 4, seq)
-    store32(tcp + 8, ack)
-    store32(tcp + 12, fourth)
-    store32(tcp + 16, <uint32_t>total << 16 | urgent)
-    _put_ipv4(writer, packet, flow, PROTOCOL_TCP, IPV4_HEADER + header + size)

@@ -148,17 +148,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fastnet_tun(settings={}, mtu=1500): of the stack and the device of the fixture of that name")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails says its seed and where its packets are. The hook is the outermost: whether it fails is known."""
-    report = yield
+# The outermost, so that it is known whether the test counts as failed; in the form that pytest 7 knows as well.
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """A test that fails says its seed and where its packets are."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
     evidence = item.stash.get(EVIDENCE, None)
     if evidence is not None:
         if report.failed:
             report.sections.append(("fastnet", evidence.report(item.nodeid)))
         if call.when == "teardown":
             del item.stash[EVIDENCE]
-    return report
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 cimport cython
 
-from fastnet._headers cimport Segment, SegmentBatch, SegmentWriter
+from fastnet._headers cimport Segment, SegmentBatch
 from fastnet._ring cimport PacketRing
+from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint

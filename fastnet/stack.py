@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastnet._flow import FourTuple
-from fastnet._headers import CAUSES, Segment, SegmentBatch, SegmentWriter
+from fastnet._headers import CAUSES, Segment, SegmentBatch
 from fastnet._ring import PacketRing
 from fastnet._timer import TimerWheel
+from fastnet._writer import SegmentWriter
 from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
 from fastnet.ip.icmp import message_arrives

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from fastnet._checksum import checksum, pseudo_header
+from fastnet._checksum import checksum
 from fastnet._ring import PacketRing
 from fastnet.devices.base import Device
 
@@ -200,8 +200,8 @@ def with_checksum(packet: bytes) -> bytes:
         return packet
     whole = bytearray(packet)
     whole[at : at + 2] = bytes(2)
-    source, target = (".".join(map(str, packet[i : i + 4])) for i in (12, 16))
-    initial = pseudo_header(source, target, protocol, total - header)
+    # The addresses, the protocol and the length are summed as well (RFC 9293 section 3.1).
+    pseudo = packet[12:20] + struct.pack(">HH", protocol, total - header)
     # 0 would say that there is none, in UDP; in TCP both are the same sum.
-    whole[at : at + 2] = (checksum(whole, header, total - header, initial) or 0xFFFF).to_bytes(2)
+    whole[at : at + 2] = (checksum(pseudo + whole[header:total]) or 0xFFFF).to_bytes(2)
     return bytes(whole)

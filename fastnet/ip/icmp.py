@@ -1,6 +1,7 @@
 """ICMP (RFC 792): echo requests are answered, so that ping works; errors about segments of ours are for TCP; the rest is counted."""
 
-from fastnet._headers import Segment, SegmentWriter
+from fastnet._headers import Segment
+from fastnet._writer import SegmentWriter
 from fastnet.counters import Counters
 
 ECHO_REPLY = 0

@@ -2,8 +2,9 @@ cimport cython
 
 from fastnet._demux cimport Demux
 from fastnet._flow cimport FourTuple
-from fastnet._headers cimport Segment, SegmentWriter
+from fastnet._headers cimport Segment
 from fastnet._timer cimport TimerWheel
+from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
 from fastnet.tcp.congestion.base cimport Acknowledgment
 from fastnet.tcp.isn cimport IsnGenerator

@@ -4,8 +4,9 @@ from typing import Any
 
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
-from fastnet._headers import ACK, CWR, ECE, RST, Segment, SegmentWriter
+from fastnet._headers import ACK, CWR, ECE, RST, Segment
 from fastnet._timer import TimerWheel
+from fastnet._writer import SegmentWriter
 from fastnet.config import Settings
 from fastnet.counters import Counters
 from fastnet.tcp.congestion.base import Acknowledgment

@@ -33,7 +33,8 @@ class Recovery:
     :ivar duplicates: duplicate ACKs in a row, where there is no SACK
     :ivar reorder_deadline: when what is only late so far counts as lost, ns; 0 without
     :ivar probe_end: SND.NXT after a tail loss probe; ``probing``: one is out; ``probe_again``: it was a retransmission
-    :ivar frto: after a timeout, until it is known whether it was spurious; ``hold``: new data goes before what counts as lost;
+    :ivar frto: after a timeout, until it is known whether it was spurious; ``hold``: 1: two new segments go before what counts as
+        lost, 2: they went, and the next ACK decides;
         ``held``: that was so already; ``after_timeout``: there was a timeout, ever
     :ivar first_stamp: our timestamp on the first retransmission of an episode, -1 before it
     :ivar undo_bytes: retransmitted in this episode and not reported as duplicates
@@ -64,7 +65,7 @@ class Recovery:
         self.prr_out = 0
         self.recover_fs = 0
         self.frto = False
-        self.hold = False
+        self.hold = 0
         self.held = False
         self.after_timeout = False
         self.first_stamp = -1
@@ -288,9 +289,10 @@ class Recovery:
     def end_or_undo(self, tcb: Tcb, seg: Segment, advanced: bool, now: int) -> None:
         """Is the episode over, or was it for nothing?"""
         counters = tcb.context.counters
-        self.hold = False
+        self.hold = 0
         if self.frto:
-            if self.board.original:
+            # Without SACK, an ACK of what was sent again is for what had arrived behind it as well: no sign (tcp_clean_rtx_queue()).
+            if self.board.original and (tcb.handshake.sack or not self.board.resent_at):
                 counters.TCPSpuriousRTOs += 1
                 counters.TCPLossUndo += 1
                 if self.board.resent_at:
@@ -300,7 +302,7 @@ class Recovery:
                 return
             # The first ACK after the timeout lets new data out, in place of more retransmissions; the second decides.
             if advanced and not self.held:
-                self.hold = True
+                self.hold = 1
                 self.held = True
             else:
                 self.frto = False
@@ -325,7 +327,7 @@ class Recovery:
     def end(self, tcb: Tcb) -> None:
         """Forget what the episode needed."""
         self.frto = False
-        self.hold = False
+        self.hold = 0
         self.duplicates = 0
         self.board.timed_out_at = 0
         self.board.rack.recovered()
@@ -358,6 +360,7 @@ class Recovery:
             self.congestion.timed_out_again()
             self.recover = tcb.snd_nxt
             self.frto = False
+        self.hold = 0
         self.after_timeout = True
         self.state = LOSS
         self.duplicates = 0

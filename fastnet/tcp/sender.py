@@ -148,12 +148,13 @@ class Sender:
             recovery.congestion.restarted(now)
         room = recovery.congestion.cwnd - recovery.pipe(tcb)
         if recovery.hold:
-            # F-RTO: two new segments, if there is something new that may go.
-            sent = self.send_new(tcb, mss, min(max(room, 2 * mss), 2 * mss), now)
-            if sent == 0:
-                recovery.hold = False
-                recovery.frto = False
-                room -= self.send_lost(tcb, mss, room, now)
+            # F-RTO: two new segments, once, if there is something new that may go.
+            if recovery.hold == 1:
+                recovery.hold = 2
+                if self.send_new(tcb, mss, 2 * mss, now) == 0:
+                    recovery.hold = 0
+                    recovery.frto = False
+                    room -= self.send_lost(tcb, mss, room, now)
         else:
             if recovery.board.lost:
                 room -= self.send_lost(tcb, mss, room, now)

@@ -1,7 +1,7 @@
 cimport cython
 
 from fastnet._buffer cimport ByteRing
-from fastnet._headers cimport SegmentWriter
+from fastnet._writer cimport SegmentWriter
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.receiver cimport Receiver

@@ -11,8 +11,9 @@ from scapy.packet import Raw
 from fastnet import _headers
 from fastnet._buffer import ByteRing
 from fastnet._flow import FourTuple
-from fastnet._headers import CAUSES, Segment, SegmentBatch, SegmentWriter
+from fastnet._headers import CAUSES, Segment, SegmentBatch
 from fastnet._ring import PacketRing
+from fastnet._writer import SegmentWriter
 
 BASE = {"src": "198.18.0.1", "dst": "198.18.0.2"}
 WORDS = st.integers(0, 0xFFFFFFFF)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scapy.layers.inet import TCP
 from scapy.packet import Packet
@@ -366,6 +368,20 @@ def test_frto_of_a_timeout_that_was_right() -> None:
     assert talk.counter("TCPSpuriousRTOs") == 0
 
 
+def test_frto_without_sack_takes_nothing_that_arrived_before_for_a_sign() -> None:
+    """0 and 5 are lost. The ACK of 0, sent again, is for 1 to 4 as well, which have waited at the receiver: the timeout was right.
+
+    Taken for spurious, 5 would wait for the next timeout, with a round trip measured that is as long as this one.
+    """
+    talk = Talk(sack=False)
+    assert talk.send(20) == list(range(10))
+    assert talk.wait(310) == [(300.0, 0)]
+    assert talk.ack(5, after=MILLISECOND) == [10, 11]
+    assert talk.counter("TCPSpuriousRTOs") == 0 and talk.recovery.rtt.srtt == RTT
+    assert talk.ack(5, after=MILLISECOND)[0] == 5, "a duplicate ACK, for 10: something is missing"
+    assert talk.counter("TCPSpuriousRTOs") == 0
+
+
 def test_without_frto() -> None:
     talk = Talk(sack=False, tcp_frto=0)
     talk.send(20)
@@ -374,19 +390,20 @@ def test_without_frto() -> None:
 
 
 def test_frto_after_a_delay_spike() -> None:
-    """The whole of it between two stacks: what is on its way takes seven times as long."""
-    twins = Twins(Impairment(delay=50 * MILLISECOND), settings_a={"tcp_timestamps": 0, "tcp_sack": 0})
-    pair = Pair(twins, Program(bytes(200_000)), Program(b""))
+    """The whole of it between two stacks: what is on its way takes seven times as long. At this rate, every other segment has its ACK."""
+    wire = Impairment(delay=50 * MILLISECOND, rate=20_000_000)
+    twins = Twins(wire, settings_a={"tcp_timestamps": 0, "tcp_sack": 0})
+    pair = Pair(twins, Program(bytes(1_000_000)), Program(b""))
     pair.run(lambda: len(pair.b.received) > 50_000)
     assert pair.a.connection is not None and pair.a.connection.sender is not None
     before = pair.a.connection.sender.recovery.congestion.cwnd
-    twins.link.forth.impairment = Impairment(delay=350 * MILLISECOND)
+    twins.link.forth.impairment = replace(wire, delay=350 * MILLISECOND)
     twins.pass_time(0.06)
     pair.run(lambda: twins.a.counters.TCPSpuriousRTOs > 0, 5)
     assert pair.a.connection.sender.recovery.congestion.cwnd >= before
-    twins.link.forth.impairment = Impairment(delay=50 * MILLISECOND)
+    twins.link.forth.impairment = wire
     pair.finish()
-    assert bytes(pair.b.received) == bytes(200_000)
+    assert bytes(pair.b.received) == bytes(1_000_000)
     assert twins.a.counters.TCPSpuriousRTOs == 1
 
 
