@@ -116,6 +116,10 @@ class OpenSocket:
             self._descriptor.numbers.append(number)
             self.hold()
 
+    def leads_here(self, number: int) -> bool:
+        """Is a descriptor that somebody has an object for still one of this, and not of another file by now?"""
+        return self._descriptor is not None and self._descriptor.has(number)
+
     def let_go(self, number: int) -> None:
         """An object that had no descriptor, or the descriptor that it had, leads here no more; the caller closes that."""
         if number < 0:
@@ -128,13 +132,21 @@ class OpenSocket:
 
     def abandon(self, number: int) -> None:
         """The same for an object that is gone and that nobody has closed."""
+        ours = self.leads_here(number)
         self.let_go(number)
-        if number >= 0:
+        if ours:
             os.close(number)
 
     def _show(self) -> None:
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        try:
             self._descriptor.show(self._events())
+        except OSError:
+            # A program that closes descriptors which are not its own (os.closerange(), a second os.close()) has spoiled this socket's; the
+            # thread that polls for all the others goes on.
+            self._descriptor.close()
+            self._descriptor = None
 
     def _events(self) -> int:
         """What tcp_poll() says. A socket that never had a connection lacks its EPOLLHUP."""

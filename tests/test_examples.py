@@ -94,6 +94,13 @@ def test_handshake(output_of: Callable[..., str], tmp_path: Path) -> None:
     assert len(found) == len(packets) and bytes(IP(found[-4][0])[TCP].payload) == b"HELLO"
 
 
+def test_network(output_of: Callable[..., str]) -> None:
+    lines = output_of("network").splitlines()
+    assert sorted(re.sub(r"port \d+", "port N", line) for line in lines) == [
+        "client: HELLO", "server: descriptor 2 leads to 198.18.0.1 port N", "server: the client has closed",
+    ]  # fmt: skip
+
+
 def test_the_readmes_server() -> None:
     """The ten lines, run as they stand, with a kernel client inside their namespace."""
     import socket
