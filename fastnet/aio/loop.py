@@ -23,6 +23,7 @@ from fastnet.socket import Socket
 from fastnet.sockopt import Options
 from fastnet.stack import NEVER
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 
 LINGER = 1_000_000_000
@@ -149,7 +150,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     # ---- servers ----
 
-    async def create_server(  # type: ignore[override]
+    async def create_server(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         host: str | Iterable[str] | None = None,
@@ -173,9 +174,8 @@ class EventLoop(asyncio.SelectorEventLoop):
             return await create(protocol_factory, host, port, start_serving=start_serving, **kernels, **more)  # type: ignore[arg-type]
         sockets: list[Socket] = []
         try:
-            for address in ours:
-                sockets.append(self._bind(address, port or 0, reuse_address is not False, bool(reuse_port)))
-            server: Any = await create(protocol_factory, sock=sockets[0], start_serving=False, **more)  # type: ignore[call-overload]
+            sockets.extend(self._bind(address, port or 0, reuse_address is not False, bool(reuse_port)) for address in ours)
+            server: Any = await create(protocol_factory, sock=sockets[0], start_serving=False, **more)
             server._sockets.extend(sockets[1:])
             if theirs:
                 other: Any = await create(protocol_factory, theirs, port, start_serving=False, **kernels, **more)  # type: ignore[arg-type]
@@ -187,6 +187,10 @@ class EventLoop(asyncio.SelectorEventLoop):
         if start_serving:
             await server.start_serving()
         return server  # type: ignore[no-any-return]
+
+    def listeners(self, server: asyncio.Server) -> list[Listener]:
+        """What listens on the stack for a server: for ``set``, ``set_policy`` and ``statistics``."""
+        return [acceptor.listener for acceptor in self._acceptors.values() if acceptor.server is server]
 
     async def _sort_hosts(
         self, host: str | Iterable[str] | None, port: int | None, family: int, flags: int
@@ -234,8 +238,10 @@ class EventLoop(asyncio.SelectorEventLoop):
             handshake_timeout, shutdown_timeout = timeouts
 
             def wrap(protocol: asyncio.BaseProtocol) -> sslproto.SSLProtocol:
+                # Nobody waits for the end of the handshake.
                 return sslproto.SSLProtocol(
-                    self, protocol, sslcontext, None, True, ssl_handshake_timeout=handshake_timeout, ssl_shutdown_timeout=shutdown_timeout
+                    self, protocol, sslcontext, None, True,  # type: ignore[arg-type]
+                    ssl_handshake_timeout=handshake_timeout, ssl_shutdown_timeout=shutdown_timeout,
                 )  # fmt: skip
 
         self._acceptors[sock] = Acceptor(self, reactor, listener, protocol_factory, sock._open._options, server, wrap)
