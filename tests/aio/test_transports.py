@@ -637,3 +637,42 @@ def test_nothing_to_wait_for_is_said(virtual: World) -> None:
     finally:
         module.PATIENCE = before
         loop.close()
+
+
+def test_an_interrupt_goes_through_and_loses_nobodys_news(virtual: World) -> None:
+    loop = VirtualEventLoop()
+    clients: list[Recorder] = []
+    servers: list[Recorder] = []
+
+    class Interrupted(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if data == b"interrupt":
+                raise KeyboardInterrupt
+
+    def factory() -> Recorder:
+        servers.append(Interrupted())
+        return servers[-1]
+
+    async def connect() -> None:
+        server = await loop.create_server(factory, virtual.host, 80)
+        LEFT.append(server)
+        for _ in range(3):
+            clients.append((await loop.create_connection(Recorder, virtual.host, 80))[1])
+        await until(lambda: len(servers) == 3)
+
+    async def write() -> None:
+        # In one turn, so that all arrive in one batch.
+        for client, data in zip(clients, (b"first", b"interrupt", b"third"), strict=True):
+            client.transport.write(data)
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(connect())
+    task = loop.create_task(write())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    assert [server.data for server in servers] == [b"first", b"interrupt", b""]
+    loop.run_until_complete(task)
+    assert servers[2].data == b"third"
+    LEFT.clear()
+    loop.close()
