@@ -36,7 +36,7 @@ cdef class Segment:
     cpdef int deliver(self, ByteRing target, uint32_t skip, uint32_t size) except -1
     cpdef int place(self, ByteRing target, Py_ssize_t offset, uint32_t size) except -1
     cpdef uint32_t sack_edge(self, int i) noexcept
-    cdef void parse(self, uint8_t *packet, uint32_t n, bint checked) noexcept nogil
+    cdef void parse(self, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil
     cdef void _parse_quoted(self, uint8_t *message, uint32_t n) noexcept nogil
     cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo, bint checked) noexcept nogil
 
@@ -48,6 +48,7 @@ cdef class SegmentBatch:
     cdef uint64_t *hashes
     cdef uint32_t *networks
     cdef Py_ssize_t network_count
+    cdef bint loops
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t others
 

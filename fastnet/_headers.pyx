@@ -178,9 +178,9 @@ cdef class Segment:
 
     def read(self, const uint8_t[::1] packet) -> None:
         """Parse one packet given as bytes; it must outlive the use of ``payload()``. For tests and tools."""
-        self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0], False)
+        self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0], False, False)
 
-    cdef void parse(self, uint8_t *packet, uint32_t n, bint checked) noexcept nogil:
+    cdef void parse(self, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil:
         cdef uint32_t ihl, total
         cdef uint64_t pseudo
         cdef uint32_t source, target
@@ -215,9 +215,9 @@ cdef class Segment:
         source = load32(packet + 12)
         target = load32(packet + 16)
         # No answer may go to a multicast, broadcast, loopback or zero source, nor a segment come to a group (RFC 1122 3.2.1.3,
-        # RFC 9293 MUST-57 and MUST-63).
-        if source >= 0xe0000000U or source >> 24 == 127 or source >> 24 == 0 or source == target \
-                or target >= 0xe0000000U or target >> 24 == 127 or target >> 24 == 0:
+        # RFC 9293 MUST-57 and MUST-63). From itself, and from 127.0.0.0/8, a stack hears on a device that loops back alone.
+        if source >= 0xe0000000U or source >> 24 == 0 or target >= 0xe0000000U or target >> 24 == 0 \
+                or (source >> 24 == 127 or target >> 24 == 127 or source == target) and not loops:
             self.cause = C_IP_ADDRESS
             return
         self.packet_length = total
@@ -333,11 +333,11 @@ cdef class Segment:
 
 
 # A pointer to this is how the GIL-free loop reaches a Segment: taking a new reference would need the GIL.
-ctypedef void (*parse_function)(void *, uint8_t *, uint32_t, bint) noexcept nogil
+ctypedef void (*parse_function)(void *, uint8_t *, uint32_t, bint, bint) noexcept nogil
 
 
-cdef void _parse_one(Segment segment, uint8_t *packet, uint32_t n, bint checked) noexcept nogil:
-    segment.parse(packet, n, checked)
+cdef void _parse_one(Segment segment, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil:
+    segment.parse(packet, n, checked, loops)
 
 
 cdef uint64_t _hash_of(Segment segment) noexcept nogil:
@@ -387,13 +387,14 @@ cdef class SegmentBatch:
     :param ring: the ring that devices fill
     :param addresses: what packets must be addressed to, IPv4 addresses or networks ("198.18.0.2", "198.18.1.0/24");
         others are refused under IpInAddrErrors. Empty: nothing is refused
+    :param loops: packets from an address to itself may come: the device loops back
     :raises ValueError: not an IPv4 address or network
     :ivar segments: list of ``Segment``, one per slot, made once
     :ivar count: how many of them the last ``parse()`` filled
     :ivar others: how many of those are no good TCP segments
     """
 
-    def __cinit__(self, PacketRing ring not None, addresses=()):
+    def __cinit__(self, PacketRing ring not None, addresses=(), bint loops=False):
         cdef Py_ssize_t i
         parsed = [ipaddress.IPv4Network(text) for text in addresses]
         self.network_count = len(parsed)
@@ -404,6 +405,7 @@ cdef class SegmentBatch:
             self.networks[2 * i] = int(network.network_address)
             self.networks[2 * i + 1] = int(network.netmask)
         self.ring = ring
+        self.loops = loops
         self.segments = [Segment.__new__(Segment) for _ in range(ring.slots)]
         self.pointers = <void **>PyMem_Malloc(ring.slots * sizeof(void *))
         self.hashes = <uint64_t *>PyMem_Malloc(ring.slots * sizeof(uint64_t))
@@ -424,7 +426,7 @@ cdef class SegmentBatch:
         cdef PacketRing ring = self.ring
         with nogil:
             for i in range(n):
-                _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i])
+                _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i], self.loops)
                 self.hashes[i] = _hash_pointer(self.pointers[i])
                 if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
                     _refuse_pointer(self.pointers[i])

@@ -34,7 +34,8 @@ class Ambient:
         if host in (None, "", "0.0.0.0"):
             return True
         address = _ipv4(host)
-        return address is not None and not address.is_loopback and self.driver.stack.is_local(str(address))
+        stack = self.driver.stack
+        return address is not None and (stack.loops or not address.is_loopback) and stack.is_local(str(address))
 
     def leads_to(self, host: str | None) -> bool:
         """Does a client that connects to this host go over the stack?"""

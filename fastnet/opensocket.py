@@ -60,8 +60,6 @@ class OpenSocket:
         # The last send said MSG_MORE.
         self._more = False
         self._holders = 1
-        # Numbers that nobody has an object for.
-        self._detached: set[int] = set()
         # Made when somebody asks for it.
         self._descriptor: Descriptor | None = None
         if connection is not None:
@@ -112,32 +110,27 @@ class OpenSocket:
         self._show()
         return number
 
-    def hide(self, number: int) -> None:
-        """A descriptor is about to be closed."""
-        if self._descriptor is not None and number in self._descriptor.numbers:
+    def adopt(self, number: int) -> None:
+        """Somebody has an object for a descriptor that ``descriptor.find`` has found: a new one, or one that leads here already."""
+        if self._descriptor is not None and number not in self._descriptor.numbers:
+            self._descriptor.numbers.append(number)
+            self.hold()
+
+    def let_go(self, number: int) -> None:
+        """An object that had no descriptor, or the descriptor that it had, leads here no more; the caller closes that."""
+        if number < 0:
+            self.release()
+        elif self._descriptor is not None and number in self._descriptor.numbers:
             self._descriptor.remove(number)
             if not self._descriptor.numbers:
                 self._descriptor = None
-
-    def leave(self, number: int) -> None:
-        """A descriptor stays open, and keeps it open, while nobody has an object for it."""
-        self._detached.add(number)
-
-    def adopt(self, number: int) -> None:
-        """Somebody has an object for a descriptor that ``find`` has found."""
-        if number in self._detached:
-            self._detached.remove(number)
-            return
-        self.hold()
-        if self._descriptor is not None and number not in self._descriptor.numbers:
-            self._descriptor.numbers.append(number)
+            self.release()
 
     def abandon(self, number: int) -> None:
-        """An object is gone that nobody has closed."""
+        """The same for an object that is gone and that nobody has closed."""
+        self.let_go(number)
         if number >= 0:
-            self.hide(number)
             os.close(number)
-        self.release()
 
     def _show(self) -> None:
         if self._descriptor is not None:

@@ -50,6 +50,8 @@ class Socket(stdlib.socket):
         self._closed = False
         self._driver = driver
         self._timeout = stdlib.getdefaulttimeout()
+        # Whether the base class's descriptor, if it has one, shows the state of this.
+        self._shown = False
         self._open = _open or (OpenSocket(driver) if fileno is None else self._found(fileno))
 
     def _found(self, number: int) -> OpenSocket:
@@ -64,7 +66,10 @@ class Socket(stdlib.socket):
 
     def _have(self, number: int) -> None:
         # From now on it is the base class's descriptor. No method of the base class that touches one is called but close and detach.
-        _socket.socket.__init__(self, stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, number)
+        if super().fileno() != number:
+            _socket.socket.__init__(self, stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, number)
+        self._shown = True
+        self._tell_descriptor()
 
     @property
     def family(self) -> stdlib.AddressFamily:
@@ -89,18 +94,17 @@ class Socket(stdlib.socket):
         Made at the first call. It shows what the kernel would show for the socket, after every call and whenever the stack is polled: with
         a driver by hand, somebody has to. It is for waiting alone: reading from it or writing to it spoils it.
         """
-        number = super().fileno()
-        if number >= 0 or self._closed and self._io_refs <= 0:
-            return number
-        with self._driver.lock:
-            if super().fileno() < 0:
-                self._have(self._open.show_on())
-            return super().fileno()
+        if not self._shown and not self._is_closed():
+            with self._driver.lock:
+                if not self._shown:
+                    self._have(self._open.show_on(super().fileno()))
+        return super().fileno()
 
     def dup(self) -> "Socket":
         """Another that leads to the same; the connection is closed with the last of them."""
         with self._driver.lock:
-            self._check_open()
+            if self._is_closed():
+                fail(errno.EBADF)
             self._open.hold()
             other = Socket(self._driver, _open=self._open)
         other.settimeout(self._timeout)
@@ -112,7 +116,6 @@ class Socket(stdlib.socket):
         with self._driver.lock:
             self._closed = True
             if number >= 0:
-                self._open.leave(number)
                 _socket.socket.detach(self)
                 self._open = OpenSocket.none(self._driver)
         return number
@@ -181,7 +184,7 @@ class Socket(stdlib.socket):
         :raises OSError: EINVAL (connected), EADDRINUSE
         """
         with self._driver.lock:
-            self._open.listen(backlog)
+            self._open.listen(c_int(backlog))
 
     @property
     def listener(self) -> Listener | None:
@@ -257,6 +260,8 @@ class Socket(stdlib.socket):
         if ancbufsize < 0:
             raise ValueError("invalid ancillary data buffer length")
         views = [memoryview(buffer).cast("B") for buffer in buffers]
+        if any(view.readonly for view in views):
+            raise TypeError("recvmsg_into() argument 1 must be an iterable of read-write buffers")
         rest = data = self.recv(sum(len(view) for view in views), flags)
         for view in views:
             part = rest[: len(view)]
@@ -298,7 +303,14 @@ class Socket(stdlib.socket):
 
         :raises OSError: EINVAL, TCP takes no ancillary data
         """
-        if list(ancdata):
+        items = list(ancdata)
+        for item in items:
+            if not isinstance(item, tuple) or [isinstance(part, int) for part in item] != [True, True, False]:
+                raise TypeError("sendmsg(): ancillary data are tuples (level, type, data)")
+            memoryview(item[2])
+        if address is not None:
+            checked(address, "sendmsg")
+        if items:
             fail(errno.EINVAL)
         return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
 
@@ -321,7 +333,7 @@ class Socket(stdlib.socket):
         :raises OSError: ENOTCONN, EINVAL (not SHUT_RD, SHUT_WR or SHUT_RDWR)
         """
         with self._driver.lock:
-            self._open.shutdown(how)
+            self._open.shutdown(c_int(how))
 
     def close(self) -> None:
         """Let go, once files made of the socket are closed too; the last that leads to the connection closes it.
@@ -334,25 +346,25 @@ class Socket(stdlib.socket):
 
     def _real_close(self, _ss: Any = None) -> None:
         with self._driver.lock:
-            number = super().fileno()
-            if number >= 0:
-                self._open.hide(number)
-                _socket.socket.close(self)
+            number = super().fileno() if self._shown else -1
             going = self._open
             if going.shared:
                 self._open = OpenSocket.none(self._driver)
-            going.release()
+            going.let_go(number)
+            _socket.socket.close(self)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         # False: it has everything that a socket has, and nobody has closed it.
         if getattr(self, "_closed", True) is False and hasattr(self, "_open"):
-            number = _socket.socket.fileno(self)
-            if number >= 0:
-                _socket.socket.detach(self)
             self._closed = True
+            number = _socket.socket.fileno(self)
+            if self._shown:
+                _socket.socket.detach(self)
+            else:
+                _socket.socket.close(self)
             # Not here: this may be any thread, in the middle of anything.
-            self._driver.later(partial(self._open.abandon, number))
-            _warn(f"unclosed {self!r}", ResourceWarning, source=self)
+            self._driver.later(partial(self._open.abandon, number if self._shown else -1))
+            _warn(f"unclosed {Socket.__repr__(self)}", ResourceWarning, source=self)
 
     # ---- options: sockopt.py has them ----
 
@@ -362,9 +374,7 @@ class Socket(stdlib.socket):
         :raises OSError: ENOPROTOOPT (an option that is not there), EINVAL, ENOENT (no such congestion control)
         """
         if isinstance(value, int):
-            if not -1 << 31 <= value < 1 << 31:
-                raise OverflowError("Python int too large to convert to C int")
-            value = struct.pack("i", value)
+            value = struct.pack("i", c_int(value))
         elif value is None:
             value = b""
         with self._driver.lock:
@@ -398,6 +408,7 @@ class Socket(stdlib.socket):
             if not value >= 0:
                 raise ValueError("Timeout value out of range")
         self._timeout = value
+        self._tell_descriptor()
 
     def gettimeout(self) -> float | None:
         """What ``settimeout`` set, at first ``socket.getdefaulttimeout()``."""
@@ -405,7 +416,12 @@ class Socket(stdlib.socket):
 
     def setblocking(self, flag: bool) -> None:
         """``settimeout(None)`` or ``settimeout(0)``."""
-        self._timeout = None if flag else 0.0
+        self.settimeout(None if flag else 0.0)
+
+    def _tell_descriptor(self) -> None:
+        # O_NONBLOCK, for who asks fcntl.
+        if self._shown and not self._is_closed():
+            os.set_blocking(super().fileno(), self._timeout is None)
 
     def getblocking(self) -> bool:
         """False when calls never wait."""
@@ -430,11 +446,17 @@ class Socket(stdlib.socket):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<fastnet.socket.Socket {self._open.state.name} laddr={self._open.name}>"
+        return f"<fastnet.socket.Socket{' [closed]' * self._closed} {self._open.state.name} laddr={self._open.name}>"
 
-    def _check_open(self) -> None:
-        if self._closed and self._io_refs <= 0:
-            fail(errno.EBADF)
+    def _is_closed(self) -> bool:
+        return self._closed and self._io_refs <= 0
+
+
+def c_int(number: int) -> int:
+    """A number that a kernel could be given."""
+    if not -1 << 31 <= number < 1 << 31:
+        raise OverflowError("Python int too large to convert to C int")
+    return number
 
 
 def checked(address: Any, call: str) -> Address:

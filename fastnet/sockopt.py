@@ -20,7 +20,7 @@ from fastnet.tcp.listener import Listener
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, SECOND
 from fastnet.tcp.request import window_shift
 from fastnet.tcp.states import State
-from fastnet.tcp.tuning import FIRST_TIMEOUT, MAX_TIMEOUT, timeouts_within
+from fastnet.tcp.tuning import seconds_within, timeouts_within
 
 SO_RCVBUF_MIN = 2304
 SO_SNDBUF_MIN = 4608
@@ -54,13 +54,13 @@ def flag(raw: bytes, settings: Settings) -> int:
 
 
 def whole_timeouts(raw: bytes, settings: Settings) -> int:
-    """Seconds up to the end of the SYN-ACK's timeout that they fall into (retrans_to_secs())."""
+    """Seconds, up to the end of the timeout of a SYN-ACK that they fall into."""
     return whole_seconds(integer(raw))
 
 
 def whole_seconds(seconds: int) -> int:
-    """As long as so many timeouts of a request take together."""
-    return sum(min(FIRST_TIMEOUT << min(i, 7), MAX_TIMEOUT) for i in range(timeouts_within(seconds)))
+    """The same."""
+    return seconds_within(timeouts_within(seconds))
 
 
 def between(low: int, high: int, *others: int) -> Callable[[bytes, Settings], int]:

@@ -18,6 +18,7 @@ cdef class Stack:
     cdef public object clock
     cdef public Counters counters
     cdef public PacketRing received
+    cdef public bint loops
     cdef public SegmentBatch batch
     cdef public PacketRing sending
     cdef public SegmentWriter writer

@@ -70,7 +70,9 @@ class Stack:
         offload = bool(getattr(device, "offload", False))
         largest = LARGEST if offload else device.mtu
         self.received = PacketRing(slots, largest)
-        self.batch = SegmentBatch(self.received, self.addresses)
+        # So that it can talk to itself.
+        self.loops = bool(getattr(device, "loops_back", False))
+        self.batch = SegmentBatch(self.received, self.addresses, self.loops)
         self.sending = PacketRing(slots, max(largest, 128))
         self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload)
         self.context = Context(
@@ -155,7 +157,7 @@ class Stack:
     ) -> ActiveConnection:
         """Active OPEN (RFC 9293 section 3.9.1.1): send a SYN; the connection's state, its error and its owner tell what comes of it.
 
-        :param local: one of the stack's addresses; without, its first (MUST-44)
+        :param local: one of the stack's addresses; without, its first (MUST-44), or ``remote`` itself over a device that loops back
         :param local_port: 0 to have one chosen from ip_local_port_range
         :param prepare: called with the new connection before its SYN leaves: for options that the SYN shows
         :raises ValueError: not an IPv4 address or port, or no address of our own to take
@@ -166,11 +168,17 @@ class Stack:
         if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
             raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")
         # MUST-46, and what Linux's ip_route_connect() would find no way to.
-        if target.is_multicast or target.is_unspecified or target.is_loopback or target == ipaddress.IPv4Address("255.255.255.255"):
+        nobody = target.is_multicast or target.is_unspecified or target.is_loopback and not self.loops
+        if nobody or target == ipaddress.IPv4Address("255.255.255.255"):
             raise OSError(errno.ENETUNREACH, f"no TCP connection can lead to {remote}")
+        if self.loops:
+            if not self.is_local(remote):
+                raise OSError(errno.ENETUNREACH, f"{remote} is not an address of this stack, and its device loops back")
+            if local is None or local == "0.0.0.0":
+                local = remote
         source = self.source_address(local)
-        if remote == source:
-            raise OSError(errno.EADDRNOTAVAIL, f"{remote} is this stack's own; it does not talk to itself")
+        if remote == source and not self.loops:
+            raise OSError(errno.EADDRNOTAVAIL, f"{remote} is this stack's own, and its device does not loop back")
         if local_port:
             flow = FourTuple(source, local_port, remote, remote_port)
             if self.context.demux.find(flow) >= 0:

@@ -29,6 +29,14 @@ def test_policy(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "requests 3, cookies 1, refused 1"
 
 
+def test_network(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "network.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(re.sub(r"port \d+", "port N", line) for line in lines) == [
+        "client: HELLO", "server: descriptor 2 leads to 198.18.0.1 port N", "server: the client has closed",
+    ]  # fmt: skip
+
+
 def test_the_readmes_server() -> None:
     """The ten lines, run as they stand, with a kernel client inside their namespace."""
     import socket

@@ -106,10 +106,14 @@ class EventLoop(asyncio.SelectorEventLoop):
         return ambient, self._reactor
 
     def _is_local(self, host: str | None) -> bool:
-        return _may_be_ours(host) and self.ambient.is_local(host)
+        return self._is_in_question(host) and self.ambient.is_local(host)
 
     def _leads_to(self, host: str) -> bool:
-        return _may_be_ours(host) and self.ambient.leads_to(host)
+        return self._is_in_question(host) and self.ambient.leads_to(host)
+
+    def _is_in_question(self, host: str | None) -> bool:
+        # The kernel's own addresses, and what is not IPv4, take no look into the environment.
+        return self._ambient is not None or host is None or ":" not in host and not host.startswith("127.")
 
     # ---- turns ----
 
@@ -420,11 +424,6 @@ def linger(reactor: Reactor) -> None:
             return
         stack.device.wait(max(0, min(deadline, end) - now) if deadline != NEVER else end - now)
         now = reactor.clock()
-
-
-def _may_be_ours(host: str | None) -> bool:
-    """Only for these is a stack needed to decide."""
-    return host in (None, "") or host is not None and ":" not in host and not host.startswith("127.")
 
 
 def _is_address(address: Any) -> bool:

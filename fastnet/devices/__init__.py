@@ -3,6 +3,7 @@
 from fastnet._tun import Tun
 from fastnet.devices.base import Device
 from fastnet.devices.impairment import ImpairedDevice, ImpairedLink, Impairment
+from fastnet.devices.loopback import LoopbackDevice
 from fastnet.devices.memory import MemoryDevice
 
-__all__ = ["Device", "ImpairedDevice", "ImpairedLink", "Impairment", "MemoryDevice", "Tun"]
+__all__ = ["Device", "ImpairedDevice", "ImpairedLink", "Impairment", "LoopbackDevice", "MemoryDevice", "Tun"]

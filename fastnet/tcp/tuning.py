@@ -111,3 +111,8 @@ def timeouts_within(seconds: int) -> int:
         timeout = min(timeout * 2, MAX_TIMEOUT)
         period += timeout
     return count
+
+
+def seconds_within(count: int) -> int:
+    """How long so many timeouts take together (retrans_to_secs())."""
+    return sum(min(FIRST_TIMEOUT << min(i, 7), MAX_TIMEOUT) for i in range(count))

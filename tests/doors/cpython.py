@@ -1,0 +1,197 @@
+"""CPython's own tests of sockets and of what is built on them, over fastnet: a stack on a loopback device that owns 127.0.0.1.
+
+    python -m tests.doors.cpython            what fails, and whether it is known
+    python -m tests.doors.cpython --write    docs/cpython-tests.md
+
+The tests are the ones that the interpreter ships, unchanged, under ``fastnet.patched()``. One that passes without a fastnet socket having
+been made says nothing about fastnet, and is not counted.
+"""
+
+import argparse
+import importlib.util
+import platform
+import sys
+import time
+import unittest
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fastnet
+from fastnet.ambient import Ambient
+from fastnet.devices import LoopbackDevice
+from fastnet.driver import Driver
+from fastnet.opensocket import OpenSocket
+from fastnet.stack import Stack
+
+PAGE = Path(__file__).parents[2] / "docs" / "cpython-tests.md"
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "test_socket": (
+        "GeneralModuleTests", "BasicTCPTest", "BasicTCPTest2", "TCPCloserTest", "TCPTimeoutTest", "NonBlockingTCPTests", "BufferIOTest",
+        "FileObjectClassTestCase", "UnbufferedFileObjectClassTestCase", "LineBufferedFileObjectClassTestCase",
+        "SmallBufferedFileObjectClassTestCase", "UnicodeReadFileObjectClassTestCase", "UnicodeWriteFileObjectClassTestCase",
+        "UnicodeReadWriteFileObjectClassTestCase", "NetworkConnectionNoServer", "NetworkConnectionAttributesTest",
+        "NetworkConnectionBehaviourTest", "ContextManagersTest", "InheritanceTest", "NonblockConstantTest", "SendmsgTCPTest",
+        "RecvmsgTCPTest", "RecvmsgIntoTCPTest", "InterruptedSendTimeoutTest", "SendfileUsingSendTest", "SendfileUsingSendfileTest",
+        "CreateServerTest", "CreateServerFunctionalTest",
+    ),
+    "test_selectors": (),
+    "test_socketserver": (),
+    "test_ftplib": (),
+    "test_httplib": (),
+    "test_poplib": (),
+    "test_smtplib": (),
+    "test_xmlrpc": (),
+    "test_asyncore": (),
+    "test_telnetlib": (),
+    "test_timeout": (),
+    "test_wsgiref": (),
+}  # fmt: skip
+"""Module -> its classes, all of them where none is named."""
+
+REASONS: dict[str, str] = {
+    "test_asyncore.TestAPI_UseIPv4Poll.test_handle_expt": "urgent bytes stay in the stream (RFC 6093 section 4): there is no EPOLLPRI",
+    "test_asyncore.TestAPI_UseIPv4Select.test_handle_expt": "urgent bytes stay in the stream (RFC 6093 section 4): there is no EPOLLPRI",
+    "test_socket.CreateServerFunctionalTest.test_dual_stack_client_v4": "the server, AF_INET6, is the kernel's, the client the stack's",
+    "test_socketserver.SocketServerTest.test_ForkingTCPServer": "a child process has no thread that polls the stack",
+}
+"""Test -> why it cannot pass."""
+
+
+class Judge(unittest.TestResult):
+    """Notes the outcome of each test that had a fastnet socket.
+
+    :ivar passed: tests that did; ``failed``: the others, with what they said
+    """
+
+    def __init__(self, aloud: bool) -> None:
+        super().__init__()
+        self.aloud = aloud
+        self.passed: list[str] = []
+        self.failed: dict[str, str] = {}
+        self.made = 0
+        self._before = 0
+
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().startTest(test)
+        self._before = self.made
+        self._began = time.monotonic()
+
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().stopTest(test)
+        if self.aloud:
+            print(f"{time.monotonic() - self._began:6.2f} s  {name(test)}", flush=True)
+
+    def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
+        if self.made > self._before:
+            self.passed.append(name(test))
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        super().addFailure(test, err)
+        self.failed[name(test)] = self.failures[-1][1]
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        super().addError(test, err)
+        self.failed[name(test)] = self.errors[-1][1]
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.failed[name(test)] = self._exc_info_to_string(err, test)
+
+
+def name(test: unittest.TestCase) -> str:
+    """module.Class.test, as ``python -m unittest`` has it."""
+    return test.id().removeprefix("test.")
+
+
+def suite(loader: unittest.TestLoader, module: str, classes: tuple[str, ...]) -> unittest.TestSuite:
+    """The tests of one module."""
+    if importlib.util.find_spec(f"test.{module}") is None:
+        # Some have gone with later versions.
+        return unittest.TestSuite()
+    loaded = importlib.import_module(f"test.{module}")
+    if hasattr(loaded, "MAIN_TIMEOUT"):
+        loaded.MAIN_TIMEOUT = 20.0
+    if not classes:
+        return loader.loadTestsFromModule(loaded)
+    return unittest.TestSuite(loader.loadTestsFromTestCase(getattr(loaded, kind)) for kind in classes if hasattr(loaded, kind))
+
+
+def judge(only: list[str], aloud: bool, hopeless: bool) -> Judge:
+    """Run them all, or those whose names begin with one of ``only``.
+
+    :param hopeless: also those that cannot pass
+    """
+    result = Judge(aloud)
+    make = OpenSocket.__init__
+
+    def counted(self: OpenSocket, *arguments: Any, **keywords: Any) -> None:
+        result.made += 1
+        make(self, *arguments, **keywords)
+
+    OpenSocket.__init__ = counted  # type: ignore[method-assign]
+    from test import support
+
+    support.verbose = 0
+    # A test whose other half has failed waits so long for it.
+    support.LONG_TIMEOUT = support.LOOPBACK_TIMEOUT = 20.0
+    driver = Driver(Stack(LoopbackDevice(), ("127.0.0.1",)))
+    with fastnet.patched(Ambient(driver, ("127.0.0.0/8",))):
+        for module, classes in MODULES.items():
+            if only and not any(f"{module}.".startswith(prefix) or prefix.startswith(f"{module}.") for prefix in only):
+                continue
+            tests = cases(suite(unittest.TestLoader(), module, classes))
+            chosen = [test for test in tests if not only or name(test).startswith(tuple(only))]
+            unittest.TestSuite(test for test in chosen if hopeless or name(test) not in REASONS).run(result)
+    return result
+
+
+def cases(tests: Any) -> list[unittest.TestCase]:
+    """The tests of a suite of suites."""
+    return [case for part in tests for case in cases(part)] if isinstance(tests, unittest.TestSuite) else [tests]
+
+
+def page(result: Judge) -> str:
+    """docs/cpython-tests.md."""
+    kinds = Counter(test.rpartition(".")[0] for test in result.passed)
+    lines = ["<!-- Written by `python -m tests.doors.cpython --write`. -->", "", "# CPython's own tests, over fastnet", ""]
+    lines += [
+        "The interpreter's tests, unchanged, under `fastnet.patched()`: a stack on a loopback device owns 127.0.0.1. Counted are tests in",
+        "which a fastnet socket was made. `tests/doors/test_cpython.py` runs most of them in CI, where none may fail but those in the last",
+        "table. `python -m tests.doors.cpython test_socket.BasicTCPTest` runs some of them by hand.",
+        "",
+        f"CPython {platform.python_version()}: {len(result.passed)} pass, {len(result.failed)} do not.",
+        "",
+        "| class | pass |",
+        "|---|---|",
+    ]
+    lines += [f"| {kind} | {count} |" for kind, count in sorted(kinds.items())]
+    lines += ["", "| does not pass | why |", "|---|---|"]
+    lines += [f"| {test} | {REASONS.get(test, 'unknown')} |" for test in sorted(result.failed)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description="CPython's own tests of sockets, over fastnet.")
+    parser.add_argument("only", nargs="*", help="beginnings of names: test_socket.BasicTCPTest")
+    parser.add_argument("--write", action="store_true", help="write docs/cpython-tests.md")
+    parser.add_argument("--hopeless", action="store_true", help="also those that cannot pass")
+    parser.add_argument("--verbose", action="store_true", help="name each test with its time, and show all that a failed one said")
+    arguments = parser.parse_args()
+    result = judge(arguments.only, arguments.verbose, arguments.hopeless or arguments.write)
+    unknown = {test: text for test, text in result.failed.items() if test not in REASONS}
+    for test, text in unknown.items():
+        print(f"{test}\n{text}" if arguments.verbose else f"fails: {test}: {text.strip().splitlines()[-1]}")
+    for test in sorted(set(REASONS) & set(result.passed)):
+        print(f"passes, though there is a reason why not: {test}")
+    print(f"{len(result.passed)} pass, {len(result.failed)} do not, {len(unknown)} of them without a known reason")
+    if arguments.write:
+        PAGE.write_text(page(result))
+    return 1 if unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
