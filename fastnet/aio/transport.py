@@ -189,8 +189,10 @@ class Transport(Door):
                 return
             if self._paused or self._closing:
                 return
-            if receiver.buffer.length:
-                self.reactor.again(connection)
+            if receiver.buffer.length or self.reactor.queue:
+                # More of it, or what the callback has set going, comes before an end.
+                if receiver.buffer.length or connection.fin_received or connection.state == CLOSED:
+                    self.reactor.again(connection)
                 return
         if connection.error:
             number, connection.error = connection.error, 0

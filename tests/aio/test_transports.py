@@ -414,6 +414,31 @@ def test_connection_lost_keeps_its_place_in_the_queue(world: World) -> None:
     world.run(main())
 
 
+def test_what_data_sets_going_comes_before_the_end(world: World) -> None:
+    """Data and FIN may come in one segment; a task that the data wakes finds the transport open all the same."""
+
+    async def main() -> None:
+        found: list[bool] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while not reader.at_eof():
+                line = await reader.readline()
+                found.append(reader.at_eof() if line else True)
+            writer.close()
+            done.set_result(None)
+
+        done = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(serve, world.host, 0)
+        LEFT.append(server)
+        _, writer = await asyncio.open_connection(world.host, server.sockets[0].getsockname()[1])
+        writer.write(b"line\n")
+        writer.close()
+        await done
+        assert found == [False, True]
+
+    world.run(main())
+
+
 def test_every_connection_has_its_own_context(world: World) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
 
