@@ -3,13 +3,13 @@
     python bench/http_compare.py [--rounds 3] [--duration 1.5] [--connections 64]      # a raw client; needs uvloop and uvicorn
     python bench/http_compare.py --wrk                                                 # wrk, a client of the kernel's
 
-The raw client is a stack of its own on another TUN device, whose packets the kernel forwards; it has the first core and the server under test the
-second, as in ``fastnet compare``, and CPU is counted as there: of a server in user space its process time; for the kernel's rows all that client and
-server took, less what the same client took beside fastnet in the same round, as the kernel's stack works for the server whenever the client's
-packets come in.
+The raw client is a stack of its own on another TUN device, whose packets the kernel forwards. It has the first core, the server under test
+the second, as in ``fastnet compare``, and CPU is counted as there: of a server in user space its process time; for the kernel's rows all
+that client and server took, less what the same client took beside fastnet in the same round, as the kernel's stack works for the server
+whenever the client's packets come in.
 
-With wrk all of the client's receiving happens while the server writes, on either stack: TUN and loopback hand a packet over at once. Then the sum
-of both processes says more than the server's own time does.
+With wrk, all of the client's receiving happens while the server writes, on either stack: TUN and loopback hand a packet over at once. Then
+the sum of both processes says more than the server's own time does.
 """
 
 import argparse
@@ -232,7 +232,9 @@ class Sample:
     failed: int
 
 
-def measure(tun0: Tun, serve: Server, target: str, cores: list[int], connections: int, closes: bool, duration: float, rate: float) -> Sample:
+def measure(
+    tun0: Tun, serve: Server, target: str, cores: list[int], connections: int, closes: bool, duration: float, rate: float
+) -> Sample:
     """One row, once."""
     settings = {"ip_local_port_range": (1024, 65535), "tcp_max_tw_buckets": 0}
     with ServerProcess(serve, cores[1 % len(cores)]) as server:
@@ -270,7 +272,9 @@ def softirqs() -> float:
     return total
 
 
-def table(title: str, tun0: Tun, rows: dict[str, tuple[Server, str]], cores: list[int], options: Any, closes: bool, rate: float = 0.0) -> float:
+def table(
+    title: str, tun0: Tun, rows: dict[str, tuple[Server, str]], cores: list[int], options: Any, closes: bool, rate: float = 0.0
+) -> float:
     """A table of one load; the rate of the last row, which is the kernel's."""
     samples: dict[str, list[Sample]] = {name: [] for name in rows}
     for turn in range(options.rounds):
@@ -289,13 +293,14 @@ def table(title: str, tun0: Tun, rows: dict[str, tuple[Server, str]], cores: lis
                 sample.cpu -= first.client
     print(f"\n{title}")
     print(f"{'':30}{'requests/s':>12}{'CPU us':>9}{'ratio':>7}{'process us':>12}{'p50 us':>9}{'p99 us':>9}{'failed':>8}")
-    first_name, *_, last_name = rows
+    *_, last_name = rows
     for name, own in samples.items():
         cpu = statistics.median(sample.cpu for sample in own)
         ratio = statistics.median(a.cpu / b.cpu for a, b in zip(own, samples[last_name], strict=True))
+        rate_of, server, p50, p99 = (statistics.median(getattr(s, field) for s in own) for field in ("rate", "server", "p50", "p99"))
         print(
-            f"{name:30}{statistics.median(s.rate for s in own):12,.0f}{cpu * 1e6:9.2f}{ratio:7.2f}{statistics.median(s.server for s in own) * 1e6:12.2f}"
-            f"{statistics.median(s.p50 for s in own) * 1e6:9.0f}{statistics.median(s.p99 for s in own) * 1e6:9.0f}{sum(s.failed for s in own):8}",
+            f"{name:30}{rate_of:12,.0f}{cpu * 1e6:9.2f}{ratio:7.2f}{server * 1e6:12.2f}{p50 * 1e6:9.0f}{p99 * 1e6:9.0f}"
+            f"{sum(s.failed for s in own):8}",
             flush=True,
         )
     return statistics.median(sample.rate for sample in samples[last_name])

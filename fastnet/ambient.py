@@ -54,9 +54,10 @@ def _ipv4(host: str | None) -> ipaddress.IPv4Address | None:
 def from_environment() -> Ambient:
     """The stack that the environment describes, without its thread.
 
-    FASTNET_TUN is the name of a TUN device in this network namespace, FASTNET_MTU its MTU (default 1500), FASTNET_OFFLOAD whether the kernel
-    does checksums and segmentation (1, the default, or 0); FASTNET_ADDRESS the stack's addresses (default 198.18.0.2), FASTNET_NETWORKS what
-    is reached over the device, FASTNET_SET settings as ``name=value``; each a list with commas. ``fastnet run`` sets them.
+    FASTNET_TUN is the name of a TUN device in this network namespace, FASTNET_MTU its MTU (default 1500), FASTNET_OFFLOAD whether the
+    kernel does checksums and segmentation (1, the default, or 0); FASTNET_ADDRESS the stack's addresses (default 198.18.0.2),
+    FASTNET_NETWORKS what is reached over the device, FASTNET_SET settings as ``name=value``; each a list with commas. ``fastnet run``
+    sets them.
 
     :raises OSError: no such device, another program has it, or no permission
     :raises ValueError: a variable that is missing or not what it should be

@@ -5,12 +5,13 @@
         runner.run(main())
 """
 
+from fastnet.aio.deferring import deferring
 from fastnet.aio.loop import EventLoop
 from fastnet.aio.transport import Transport
 from fastnet.aio.virtual import VirtualEventLoop
 from fastnet.ambient import Ambient
 
-__all__ = ["EventLoop", "Transport", "VirtualEventLoop", "new_event_loop"]
+__all__ = ["EventLoop", "Transport", "VirtualEventLoop", "deferring", "new_event_loop"]
 
 
 def new_event_loop(ambient: Ambient | None = None, busy_poll: float = 0.0) -> EventLoop:

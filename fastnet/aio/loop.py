@@ -23,6 +23,7 @@ from fastnet.socket import Socket
 from fastnet.sockopt import Options
 from fastnet.stack import NEVER
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 
 LINGER = 1_000_000_000
@@ -105,10 +106,14 @@ class EventLoop(asyncio.SelectorEventLoop):
         return ambient, self._reactor
 
     def _is_local(self, host: str | None) -> bool:
-        return _may_be_ours(host) and self.ambient.is_local(host)
+        return self._is_in_question(host) and self.ambient.is_local(host)
 
     def _leads_to(self, host: str) -> bool:
-        return _may_be_ours(host) and self.ambient.leads_to(host)
+        return self._is_in_question(host) and self.ambient.leads_to(host)
+
+    def _is_in_question(self, host: str | None) -> bool:
+        # The kernel's own addresses, and what is not IPv4, take no look into the environment.
+        return self._ambient is not None or host is None or ":" not in host and not host.startswith("127.")
 
     # ---- turns ----
 
@@ -149,7 +154,7 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     # ---- servers ----
 
-    async def create_server(  # type: ignore[override]
+    async def create_server(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         host: str | Iterable[str] | None = None,
@@ -173,9 +178,8 @@ class EventLoop(asyncio.SelectorEventLoop):
             return await create(protocol_factory, host, port, start_serving=start_serving, **kernels, **more)  # type: ignore[arg-type]
         sockets: list[Socket] = []
         try:
-            for address in ours:
-                sockets.append(self._bind(address, port or 0, reuse_address is not False, bool(reuse_port)))
-            server: Any = await create(protocol_factory, sock=sockets[0], start_serving=False, **more)  # type: ignore[call-overload]
+            sockets.extend(self._bind(address, port or 0, reuse_address is not False, bool(reuse_port)) for address in ours)
+            server: Any = await create(protocol_factory, sock=sockets[0], start_serving=False, **more)
             server._sockets.extend(sockets[1:])
             if theirs:
                 other: Any = await create(protocol_factory, theirs, port, start_serving=False, **kernels, **more)  # type: ignore[arg-type]
@@ -187,6 +191,10 @@ class EventLoop(asyncio.SelectorEventLoop):
         if start_serving:
             await server.start_serving()
         return server  # type: ignore[no-any-return]
+
+    def listeners(self, server: asyncio.Server) -> list[Listener]:
+        """What listens on the stack for a server: for ``set``, ``set_policy`` and ``statistics``."""
+        return [acceptor.listener for acceptor in self._acceptors.values() if acceptor.server is server]
 
     async def _sort_hosts(
         self, host: str | Iterable[str] | None, port: int | None, family: int, flags: int
@@ -234,8 +242,10 @@ class EventLoop(asyncio.SelectorEventLoop):
             handshake_timeout, shutdown_timeout = timeouts
 
             def wrap(protocol: asyncio.BaseProtocol) -> sslproto.SSLProtocol:
+                # Nobody waits for the end of the handshake.
                 return sslproto.SSLProtocol(
-                    self, protocol, sslcontext, None, True, ssl_handshake_timeout=handshake_timeout, ssl_shutdown_timeout=shutdown_timeout
+                    self, protocol, sslcontext, None, True,  # type: ignore[arg-type]
+                    ssl_handshake_timeout=handshake_timeout, ssl_shutdown_timeout=shutdown_timeout,
                 )  # fmt: skip
 
         self._acceptors[sock] = Acceptor(self, reactor, listener, protocol_factory, sock._open._options, server, wrap)
@@ -414,11 +424,6 @@ def linger(reactor: Reactor) -> None:
             return
         stack.device.wait(max(0, min(deadline, end) - now) if deadline != NEVER else end - now)
         now = reactor.clock()
-
-
-def _may_be_ours(host: str | None) -> bool:
-    """Only for these is a stack needed to decide."""
-    return host in (None, "") or host is not None and ":" not in host and not host.startswith("127.")
 
 
 def _is_address(address: Any) -> bool:

@@ -51,7 +51,9 @@ class Reactor:
     :ivar last: doors that ``lost`` is called on at the end of the turn
     """
 
-    __slots__ = ("busy_poll", "busy_until", "clock", "device", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue", "stack")
+    __slots__ = (
+        "busy_poll", "busy_until", "clock", "device", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue", "stack",
+    )  # fmt: skip
 
     def __init__(self, driver: Driver, loop: Any, others: int, busy_poll: int = 0) -> None:
         stack = driver.stack

@@ -45,9 +45,9 @@ class Transport(Door):
     """
 
     __slots__ = (
-        "__weakref__", "_buffered", "_closing", "_connection", "_data_received", "_eof_seen", "_eof_written", "_error",
-        "_high", "_loop", "_low", "_lost", "_options", "_paused", "_pending", "_pending_size", "_protocol", "_protocol_paused", "_server",
-        "_socket", "_variables",
+        "__weakref__", "_buffered", "_closing", "_connection", "_data_received", "_eof_seen", "_eof_written", "_error", "_high", "_loop",
+        "_lost", "_low", "_options", "_paused", "_pending", "_pending_size", "_protocol", "_protocol_paused", "_server", "_socket",
+        "_variables",
     )  # fmt: skip
 
     def __init__(
@@ -121,7 +121,7 @@ class Transport(Door):
         """Have another protocol called back."""
         self._protocol = protocol
         self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
-        self._data_received = None if self._buffered else getattr(protocol, "data_received", None)
+        self._data_received: Any = None if self._buffered else getattr(protocol, "data_received", None)
 
     def get_protocol(self) -> Any:
         """Who is called back."""
@@ -189,12 +189,14 @@ class Transport(Door):
                 return
             if self._paused or self._closing:
                 return
-            if receiver.buffer.length:
-                self.reactor.again(connection)
+            if receiver.buffer.length or self.reactor.queue:
+                # More of it, or what the callback has set going, comes before an end.
+                if receiver.buffer.length or connection.fin_received or connection.state == CLOSED:
+                    self.reactor.again(connection)
                 return
         if connection.error:
-            error, connection.error = connection.error, 0
-            self.fatal_error(OSError(error, os.strerror(error)), "Fatal read error on socket transport")
+            number, connection.error = connection.error, 0
+            self.fatal_error(OSError(number, os.strerror(number)), "Fatal read error on socket transport")
         elif connection.fin_received:
             if not self._eof_seen:
                 self.end_seen()
@@ -211,7 +213,8 @@ class Transport(Door):
         view = memoryview(buffer)
         if view.format != "B" or view.ndim != 1:
             view = view.cast("B")
-        count = connection.receiver.buffer.take_into(view)
+        receiver = connection.need_receiver(0)
+        count = receiver.buffer.take_into(view)
         connection.was_read()
         protocol.buffer_updated(count)
 
@@ -276,6 +279,8 @@ class Transport(Door):
         """There is room again."""
         connection = self._connection
         pending = self._pending
+        if pending is None:
+            return
         try:
             while pending:
                 view = pending[0]

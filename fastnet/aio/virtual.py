@@ -47,7 +47,7 @@ class VirtualEventLoop(EventLoop):
         """The virtual time, seconds."""
         return self.clock() / SECOND
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
         """As asyncio's; virtual time stands still as long as the thread works."""
         future = super().run_in_executor(executor, func, *args)
         self.threads += 1
@@ -76,7 +76,7 @@ class VirtualReactor(Reactor):
         if found or timeout == 0:
             return found
         if timeout > 0 and not self.loop.threads:
-            self.clock.advance(timeout)
+            self.loop.clock.advance(timeout)
             return 0
         found = wait_for(-1, self.others, PATIENCE)
         if not found:

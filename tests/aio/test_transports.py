@@ -414,6 +414,31 @@ def test_connection_lost_keeps_its_place_in_the_queue(world: World) -> None:
     world.run(main())
 
 
+def test_what_data_sets_going_comes_before_the_end(world: World) -> None:
+    """Data and FIN may come in one segment; a task that the data wakes finds the transport open all the same."""
+
+    async def main() -> None:
+        found: list[bool] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while not reader.at_eof():
+                line = await reader.readline()
+                found.append(reader.at_eof() if line else True)
+            writer.close()
+            done.set_result(None)
+
+        done = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(serve, world.host, 0)
+        LEFT.append(server)
+        _, writer = await asyncio.open_connection(world.host, server.sockets[0].getsockname()[1])
+        writer.write(b"line\n")
+        writer.close()
+        await done
+        assert found == [False, True]
+
+    world.run(main())
+
+
 def test_every_connection_has_its_own_context(world: World) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
 
@@ -637,3 +662,42 @@ def test_nothing_to_wait_for_is_said(virtual: World) -> None:
     finally:
         module.PATIENCE = before
         loop.close()
+
+
+def test_an_interrupt_goes_through_and_loses_nobodys_news(virtual: World) -> None:
+    loop = VirtualEventLoop()
+    clients: list[Recorder] = []
+    servers: list[Recorder] = []
+
+    class Interrupted(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if data == b"interrupt":
+                raise KeyboardInterrupt
+
+    def factory() -> Recorder:
+        servers.append(Interrupted())
+        return servers[-1]
+
+    async def connect() -> None:
+        server = await loop.create_server(factory, virtual.host, 80)
+        LEFT.append(server)
+        for _ in range(3):
+            clients.append((await loop.create_connection(Recorder, virtual.host, 80))[1])
+        await until(lambda: len(servers) == 3)
+
+    async def write() -> None:
+        # In one turn, so that all arrive in one batch.
+        for client, data in zip(clients, (b"first", b"interrupt", b"third"), strict=True):
+            client.transport.write(data)
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(connect())
+    task = loop.create_task(write())
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    assert [server.data for server in servers] == [b"first", b"interrupt", b""]
+    loop.run_until_complete(task)
+    assert servers[2].data == b"third"
+    LEFT.clear()
+    loop.close()

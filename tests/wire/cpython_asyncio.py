@@ -1,7 +1,7 @@
 """CPython's own tests of asyncio on a loop of ours; run by test_aio_cpython.py, in a process of its own.
 
-The tests' servers (``run_test_server``) get an address of the kernel's on the TUN device, so that what connects to them goes over the stack;
-everything else that they make is the kernel's, and has to work as ever on a loop whose sleeping a reactor does.
+The tests' servers (``run_test_server``) get an address of the kernel's on the TUN device, so that what connects to them goes over the
+stack; everything else that they make is the kernel's, and has to work as ever on a loop whose sleeping a reactor does.
 """
 
 import asyncio

@@ -241,6 +241,48 @@ def test_hundreds_of_clients_at_once(run: Run) -> None:
     run(main)
 
 
+def test_what_is_written_last_leaves_before_the_loop_stops(run: Run) -> None:
+    """The kernel sends in the call; here it is the end of the run that sends."""
+
+    class Greets(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.write(b"hello")
+            greeted.set()
+
+    async def main() -> socket.socket:
+        await asyncio.get_running_loop().create_server(Greets, STACK, 80)
+        client = await asyncio.to_thread(socket.create_connection, (STACK, 80), 20)
+        await greeted.wait()
+        return client
+
+    greeted = asyncio.Event()
+    with run(main) as client:
+        assert client.recv(100) == b"hello"
+
+
+def test_busy_polling_serves_like_sleeping(namespace: Namespace) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    def client() -> None:
+        with socket.create_connection((STACK, 80), timeout=20) as kernels:
+            for i in range(200):
+                kernels.sendall(b"%d" % i)
+                assert kernels.recv(100) == b"%d" % i
+
+    async def main() -> None:
+        async with await asyncio.start_server(echo, STACK, 80):
+            await asyncio.to_thread(client)
+            # And it does not keep timers or other descriptors from their turn.
+            await asyncio.sleep(0.01)
+
+    stack = Stack(namespace.add_tun(), (STACK,))
+    with asyncio.Runner(loop_factory=lambda: new_event_loop(Ambient(Driver(stack)), busy_poll=0.001)) as runner:
+        runner.run(asyncio.wait_for(main(), 60))
+
+
 # ---- clients ----
 
 
