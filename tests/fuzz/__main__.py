@@ -36,7 +36,7 @@ def differential(first: int, seconds: float, cases: int | None) -> int:
         seed += count
     for name in DIFFERENCES:
         print(f"{named[name]:8} {name}")
-    print(f"{seed - first} cases from seed {first} on, {named.total()} with a difference that docs/differences.md names, {unnamed} with another")
+    print(f"{seed - first} cases from seed {first} on: {named.total()} differ as docs/differences.md says, {unnamed} otherwise")
     return 1 if unnamed else 0
 
 

@@ -71,7 +71,7 @@ def orphan_in_fin_wait_2(case: Case, number: int, kernel: Said, stack: Said) -> 
     if not has_closed(case, number) or "rst" in stack:
         return False
     if flags_of(case["steps"][number - 1]) & RST:
-        return kernel.keys() <= {"ack", "shut"} and stack == {}
+        return kernel.keys() <= {"ack", "shut"} and stack.keys() <= {"ack", "shut", "sack"}
     return kernel == {} or "rst" in kernel or same_but(kernel, stack, "sack")
 
 
@@ -94,12 +94,18 @@ def rst_at_sack(case: Case, number: int, kernel: Said, stack: Said) -> bool:
 
 
 def dsack_after_coalescing(case: Case, number: int, kernel: Said, stack: Said) -> bool:
-    return same_but(kernel, stack, "sack") and stack.get("sack", [])[2:] == kernel.get("sack", [])
+    return same_but(kernel, stack, "sack") and stack.get("sack", [])[2:] == kernel.get("sack", [])[: len(stack.get("sack", [])) - 2]
 
 
 def old_ack_in_the_fast_path(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     step = case["steps"][number - 1]
     return step[0] == "segment" and step[3] is not None and step[3] < -1000 and kernel.get("ack", 0) > stack.get("ack", 0)
+
+
+def old_pure_ack(case: Case, number: int, kernel: Said, stack: Said) -> bool:
+    step = case["steps"][number - 1]
+    stamp = dict(step[5]).get("ts", 0) if step[0] == "segment" else 0
+    return stamp < 0 and step[1] == ACK and not step[4] and kernel == {}
 
 
 def no_ack_flag(case: Case, number: int, kernel: Said, stack: Said) -> bool:
@@ -112,7 +118,7 @@ def ack_of_the_syn(case: Case, number: int, kernel: Said, stack: Said) -> bool:
 
 
 def simultaneous_open(case: Case, number: int, kernel: Said, stack: Said) -> bool:
-    return case["role"] == "connect" and "syn-ack" in kernel
+    return case["role"] == "connect" and flags_of(case["steps"][0]) & (SYN | ACK) == SYN
 
 
 DIFFERENCES: dict[str, Callable[[Case, int, Said, Said], bool]] = {
@@ -125,6 +131,7 @@ DIFFERENCES: dict[str, Callable[[Case, int, Said, Said], bool]] = {
     "rst-at-sack": rst_at_sack,
     "dsack-after-coalescing": dsack_after_coalescing,
     "old-ack-in-the-fast-path": old_ack_in_the_fast_path,
+    "old-pure-ack": old_pure_ack,
     "no-ack-flag": no_ack_flag,
     "ack-of-the-syn": ack_of_the_syn,
     "simultaneous-open": simultaneous_open,

@@ -8,6 +8,7 @@ out and with what, retransmissions. What differs all the same must be one of ``D
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import selectors
 import socket
@@ -71,16 +72,15 @@ def draw(seed: int) -> Case:
         if random.random() < 0.3:
             steps.append(strange_in_syn_sent(random, segment, options))
         steps.append(segment(SYN | ACK, 0, 0, 0, options))
-    for _ in range(random.randrange(4, 10)):
-        steps.append(random_step(random, segment, stamped))
+    steps.extend(random_step(random, segment, stamped) for _ in range(random.randrange(4, 10)))
     return case
 
 
 def strange_in_syn_received(random: Random, segment: Callable[..., Step], options: list[Step]) -> Step:
     return random.choice((
         segment(SYN, -1, None, 0, options), segment(ACK, 0, random.choice((-1, 1, 1000))), segment(RST, 0, None), segment(RST, 50, None),
-        segment(RST, -5, None), segment(SYN | ACK, -1, 0, 0, options), segment(ACK, 1_000_000, 0), segment(0, 0, None), segment(FIN, 0, None),
-        segment(SYN, 300, None, 0, options), segment(RST | ACK, 0, 5), segment(ACK, 20, 0, 10),
+        segment(RST, -5, None), segment(SYN | ACK, -1, 0, 0, options), segment(ACK, 1_000_000, 0), segment(0, 0, None),
+        segment(FIN, 0, None), segment(SYN, 300, None, 0, options), segment(RST | ACK, 0, 5), segment(ACK, 20, 0, 10),
     ))  # fmt: skip
 
 
@@ -132,7 +132,8 @@ class Side:
     """The peer of one socket, the kernel's or the stack's: what it has seen, and the segments that it sends.
 
     :ivar irs: the socket's initial sequence number; ``seen``: the end of all that came in order, counted from there
-    :ivar sent: what the peer would send next, counted from its own; ``finished``: it has sent a FIN in order
+    :ivar sent: what the peer would send next, counted from its own; ``highest``: the end of all that it sent
+    :ivar finished: it has sent a FIN in order
     :ivar opened: it has sent the last segment of the handshake; ``answered``: it has seen an answer to its SYN
     :ivar acknowledged: what it has acknowledged of ``seen``
     """
@@ -143,6 +144,7 @@ class Side:
     irs: int = 0
     seen: int = 0
     sent: int = 0
+    highest: int = 0
     finished: bool = False
     opened: bool = False
     answered: bool = False
@@ -167,10 +169,13 @@ class Side:
         data = bytes((begin + i) % 241 for i in range(size))
         number = self.irs + self.seen + ack if ack is not None else 0
         end = begin + size + bool(flags & SYN) + bool(flags & FIN)
+        if abs(seq) < 5000 and not flags & (SYN | RST):
+            self.highest = max(self.highest, end)
         self.opened = self.opened or flags & (RST | ACK) == ACK and seq == ack == 0
         if seq <= 0 and not flags & RST and end > self.sent and (ack == 0 or flags & SYN) and end - self.sent < 3000:
             # In order, and with an ACK that will be taken: the peer goes on from there.
             self.sent = end
+            self.highest = max(self.highest, end)
             self.finished = self.finished or flags & FIN != 0
         return tcp_packet((*self.peer, *self.home), ISS + begin, number, flags | (ACK if ack is not None else 0), WINDOW, raw, data, urg)
 
@@ -180,7 +185,7 @@ class Side:
         if self.seen <= self.acknowledged or not self.sent:
             return None
         self.acknowledged = self.seen
-        return self.build(["segment", ACK, 0, 0, 0, self.case["usual"], 0], now_ms)
+        return self.build(["segment", ACK, self.highest - self.sent, 0, 0, self.case["usual"], 0], now_ms)
 
     def summary(self) -> dict[str, Any]:
         """What came since the last call, without what may differ."""
@@ -284,10 +289,9 @@ class KernelSocket:
         if what == "send":
             self.pending += b"x" * 700
         elif what == "shutdown":
-            try:
+            # When it is over, there is nothing to shut down.
+            with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # It is over: there is nothing to shut down.
         else:
             if what == "abort":
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -341,8 +345,10 @@ def play_kernel(cases: list[Case]) -> tuple[list[list[dict[str, Any]]], list[int
 
         summaries: list[list[dict[str, Any]]] = [[] for _ in cases]
         times = []
+        last = started
         for number in range(rounds):
-            end = started + (number + 1) * GAP
+            # From when the last step was in fact: two of them are never nearer to each other than that.
+            end = last + GAP
             while (left := end - time.monotonic()) > 0:
                 selector.select(min(left, 0.02))
                 turn()
@@ -363,8 +369,10 @@ def play_kernel(cases: list[Case]) -> tuple[list[list[dict[str, Any]]], list[int
                     elif step[0] == "program":
                         entry.do(step[1])
             tun.transmit(out)
-        time.sleep(GAP)
-        turn()
+            last = time.monotonic()
+        while time.monotonic() < last + GAP:
+            selector.select(0.02)
+            turn()
         for entry, said in zip(sockets, summaries, strict=True):
             said.append(entry.side.summary())
             if entry.sock is not None:

@@ -16,7 +16,7 @@ from fastnet.tcp.connection import Connection
 from fastnet.tcp.numbers import BYTES_A_FLIGHT, MAX_PIECES, MIN_FLIGHTS, PAGE
 from fastnet.tcp.states import State
 from tests.fuzz.packets import tcp_packet
-from tests.peer import M, MILLISECOND, PEER, SECOND, STACK, Peer, Wire
+from tests.peer import MILLISECOND, PEER, SECOND, STACK, M, Peer, Wire
 
 SYN, RST, PSH, ACK, URG = 2, 4, 8, 16, 32
 FULL = bytes(1000)
@@ -200,7 +200,7 @@ def test_a_sender_waits_for_memory_and_goes_on() -> None:
     """``send`` takes what is left of its block, then nothing; ``writable`` says so, and an ACK that makes room is heard of."""
     crowd = Crowd(10, tcp_mem=(8, 16, 24))
     taken = [connection.send(bytes(60_000)) for connection in crowd.connections]
-    assert all(0 < size for size in taken) and sum(taken) < 10 * 60_000 and crowd.allocated <= (24 + 10) * PAGE
+    assert all(size > 0 for size in taken) and sum(taken) < 10 * 60_000 and crowd.allocated <= (24 + 10) * PAGE
     late = crowd.connections[-1]
     assert taken[-1] == 4096 and late.writable() == 0 and late.send(b"x") == 0
     late.owner = object()
