@@ -104,8 +104,8 @@ def old_ack_in_the_fast_path(case: Case, number: int, kernel: Said, stack: Said)
 
 def old_pure_ack(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     step = case["steps"][number - 1]
-    stamp = dict(step[5]).get("ts", 0) if step[0] == "segment" else 0
-    return stamp < 0 and step[1] == ACK and not step[4] and kernel == {}
+    stamped = step[0] == "segment" and any(kind == "ts" and value[0] < 0 for kind, *value in step[5])
+    return stamped and step[1] == ACK and not step[4] and kernel == {}
 
 
 def no_ack_flag(case: Case, number: int, kernel: Said, stack: Said) -> bool:
