@@ -8,6 +8,7 @@ from fastnet._ring cimport PacketRing
 
 cdef class Segment:
     cdef readonly FourTuple flow
+    cdef object kept
     cdef uint8_t *packet
     cdef readonly uint32_t packet_length
     cdef readonly uint32_t header_length
