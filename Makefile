@@ -9,7 +9,7 @@ SECONDS ?= 60
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test bench lint docs debug-test fuzz wheel-test clean
+.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential wheel-test clean
 all: build
 
 # Editable, so that the tree itself is what runs.
@@ -61,6 +61,11 @@ debug-test: $(BUILD)
 # Sequences of packets, calls and time drawn at random, uncompiled; a case that fails is made smaller and put into tests/fuzz/corpus.
 fuzz: $(BUILD)
 	FASTNET_PURE=1 $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+# The same packets to the kernel and to the stack: what they answer differently must be one of docs/differences.md.
+fuzz-differential: $(BUILD)
+	@scripts/check-system test
+	$(BIN)/python -m tests.fuzz --differential --seconds $(SECONDS) $(ARGS)
 
 # An sdist and a wheel, and the wheel alone in a clean environment.
 wheel-test: $(BUILD)

@@ -15,6 +15,7 @@ cdef enum:
 
 cdef class Segment:
     cdef readonly FourTuple flow
+    cdef object kept
     cdef uint8_t *packet
     cdef readonly uint32_t packet_length
     cdef readonly uint32_t header_length

@@ -186,7 +186,8 @@ cdef class Segment:
         return [(self.sack[2 * i], self.sack[2 * i + 1]) for i in range(self.sack_count)]
 
     def read(self, const uint8_t[::1] packet) -> None:
-        """Parse one packet given as bytes; it must outlive the use of ``payload()``. For tests and tools."""
+        """Parse one packet given as bytes, which are kept until the next. For tests and tools."""
+        self.kept = packet
         self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0], False, False)
 
     cdef void parse(self, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil:

@@ -27,10 +27,12 @@ cdef class Connection(UserCalls):
     cpdef challenge_syn(self, long long now)
     @cython.locals(end=cython.uint)
     cpdef note_duplicate(self, Segment seg)
+    @cython.locals(receiver=Receiver)
+    cpdef count_duplicate(self, tuple before)
     @cython.locals(context=Context)
     cpdef challenge(self, long long now)
     cpdef bint was_challenged(self, long long now) except -1
-    @cython.locals(acked=cython.uint)
+    @cython.locals(acked=cython.uint, sent=cython.uint)
     cpdef bint ack_is_possible(self, Segment seg) except -1
     @cython.locals(
         acked=cython.uint, in_flight=cython.uint, sender=Sender, window=cython.uint, newer=cython.uint, changed=cython.bint,

@@ -133,7 +133,7 @@ class Connection(UserCalls):
     def refuse(self, seg: Segment, paws: bool, now: int) -> None:
         """A segment that is not acceptable gets an ACK; one without text and FIN not as often as it comes (tcp_oow_rate_limited())."""
         if seg.length:
-            if seg.payload_length and (self.rcv_nxt - seg.seq & MASK) < HALF:
+            if seg.payload_length and 0 < (self.rcv_nxt - seg.seq & MASK) < HALF:
                 # What has been received already, and is sent again: say so (RFC 2883).
                 self.note_duplicate(seg)
             self.acknowledge_soon()
@@ -160,6 +160,16 @@ class Connection(UserCalls):
             self.need_receiver(self.heard_at).duplicate = (seg.seq, end)
             self.context.counters.TCPDSACKOldSent += 1
 
+    def count_duplicate(self, before: tuple[int, int] | None) -> None:
+        """Was data ahead of RCV.NXT received twice just now? ``before``: what was to be reported without it."""
+        receiver = self.receiver
+        if receiver is None or receiver.duplicate is before:
+            return
+        if self.context.settings.tcp_dsack:
+            self.context.counters.TCPDSACKOfoSent += 1
+        else:
+            receiver.duplicate = None
+
     def challenge(self, now: int) -> None:
         """A challenge ACK (RFC 5961): a peer that means it will answer with the right sequence number."""
         context = self.context
@@ -179,7 +189,9 @@ class Connection(UserCalls):
         acked = seg.ack - self.snd_una & MASK
         if acked <= (self.snd_nxt - self.snd_una & MASK):
             return True
-        return acked >= HALF and (self.snd_una - seg.ack & MASK) <= self.max_snd_wnd
+        # Nor of what lies before all that was ever sent, as far as that can be told after 4 GB (tcp_ack()).
+        sent = self.snd_una - self.handshake.iss - 1 & MASK
+        return acked >= HALF and (self.snd_una - seg.ack & MASK) <= min(self.max_snd_wnd, sent)
 
     def ack_arrives(self, seg: Segment, now: int) -> bool:
         """SND.UNA, SND.WND and the states that wait for an ACK of our FIN. False when the connection is over."""
@@ -264,8 +276,7 @@ class Connection(UserCalls):
             wanted = receiver.buffer.length + ahead + size
             if (wanted <= receiver.buffer.allocated or self.may_receive(wanted)) and receiver.keep(seg, self.rcv_nxt, size):
                 self.context.counters.TCPOFOQueue += 1
-                if receiver.duplicate is not reported:
-                    self.context.counters.TCPDSACKOfoSent += 1
+                self.count_duplicate(reported)
             else:
                 self.context.counters.TCPOFODrop += 1
             if self.handshake.sack:
@@ -290,12 +301,16 @@ class Connection(UserCalls):
             self.acknowledge_soon()
             self.context.notify(self)
             return
+        if skip:
+            self.note_duplicate(seg)
         seg.deliver(receiver.buffer, skip, size)
         self.rcv_nxt = self.rcv_nxt + size & MASK
         if receiver.pieces:
             # A segment that fills a gap is acknowledged at once (RFC 5681 section 4.2).
             self.ack_due = True
+            reported = receiver.duplicate
             self.rcv_nxt = receiver.close_gap(self.rcv_nxt)
+            self.count_duplicate(reported)
         elif skip or size < seg.payload_length - skip:
             self.ack_due = True
         receiver.data_came(seg.payload_length, now)

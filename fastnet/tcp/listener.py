@@ -197,7 +197,7 @@ class Listener(Tuned):
             if self.may_answer(request, now):
                 answer(self, request, now)
             return
-        if flags & ACK and seg.ack != (request.iss + 1 & MASK):
+        if flags & (ACK | RST) == ACK and seg.ack != (request.iss + 1 & MASK):
             context.send_reset(seg)
             return
         if paws or seq != rcv_nxt and not in_window(seq, seg.end, rcv_nxt, request.rcv_wnd):

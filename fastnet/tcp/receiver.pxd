@@ -30,7 +30,7 @@ cdef class Receiver:
     cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except -1
     @cython.locals(
         left=cython.longlong, right=cython.longlong, start=cython.longlong, pieces=list, first=cython.Py_ssize_t,
-        last=cython.Py_ssize_t, piece_left=cython.longlong, piece_right=cython.longlong,
+        last=cython.Py_ssize_t, reported=tuple, piece_left=cython.longlong, piece_right=cython.longlong,
     )
     cpdef bint keep(self, Segment seg, unsigned int rcv_nxt, long long size) except -1
     @cython.locals(pieces=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, behind=cython.longlong)

@@ -69,6 +69,7 @@ class Receiver:
         if self.pieces is None:
             self.pieces = []
         pieces = self.pieces
+        reported = self.duplicate
         first = self.find(seg.seq)
         last = first
         while last < len(pieces):
@@ -76,7 +77,8 @@ class Receiver:
             piece_right = pieces[last][1] - rcv_nxt & MASK
             if piece_left > right:
                 break
-            if piece_left < right and left < piece_right:
+            if piece_left < right and left < piece_right and self.duplicate is reported:
+                # The first of several (tcp_dsack_extend()).
                 self.duplicate = (rcv_nxt + max(left, piece_left) & MASK, rcv_nxt + min(right, piece_right) & MASK)
             left = min(left, piece_left)
             right = max(right, piece_right)
@@ -112,6 +114,9 @@ class Receiver:
             ahead = left - rcv_nxt & MASK
             if ahead and ahead < HALF:
                 break
+            if ahead and self.duplicate is None:
+                # What closed the gap goes on into it (RFC 2883 section 4.2).
+                self.duplicate = (left, rcv_nxt if (right - rcv_nxt & MASK) < HALF else right)
             self.pieces.pop(0)
             size = right - rcv_nxt & MASK
             if size < HALF:

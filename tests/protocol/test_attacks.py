@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zlib
 from collections import Counter
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -353,7 +354,7 @@ def chi_square(values: list[int], cells: int) -> float:
 def test_isns_of_different_4_tuples_have_nothing_to_do_with_each_other() -> None:
     """10,000 of them, and the differences between neighbours: every byte is uniform, and nothing compresses."""
     numbers = isns(10_000)
-    steps = [(b - a) & M for a, b in zip(numbers, numbers[1:], strict=False)]
+    steps = [(b - a) & M for a, b in pairwise(numbers)]
     for values in (numbers, steps):
         for shift in (0, 8, 16, 24):
             # 255 degrees of freedom: mean 255, deviation 22.6.
@@ -399,7 +400,7 @@ def test_as_nmap_judges_it() -> None:
             numbers.append(peer.irs)
             peer.put("R", 1)
             wire.now += 110 * MILLISECOND
-        steps = [min(b - a & M, a - b & M) for a, b in zip(numbers, numbers[1:], strict=False)]
+        steps = [min(b - a & M, a - b & M) for a, b in pairwise(numbers)]
         gcds.append(math.gcd(*steps))
         rates = [step / 0.11 for step in steps]
         mean = sum(rates) / 5
@@ -455,8 +456,8 @@ def test_collisions_in_one_process_are_none_in_another() -> None:
 
 
 @pytest.mark.parametrize("options", [
-    "8307046312000a00", "8907046312000a00", "0183070463120001", "8303040000000000", "83000000", "83010000", "83ff0000", "07030400", "44000000",
-    "01010183", "0701", "94050000",
+    "8307046312000a00", "8907046312000a00", "0183070463120001", "8303040000000000", "83000000", "83010000", "83ff0000", "07030400",
+    "44000000", "01010183", "0701", "94050000",
 ])  # fmt: skip
 def test_ip_options_of_ill_will(options: str) -> None:
     """Source routes, lengths of nought, one and more than there is: dropped, as Linux drops them."""
