@@ -43,6 +43,7 @@ class Descriptor:
     :param of: whose state it is: what ``find`` finds
     :ivar numbers: the descriptors, close-on-exec
     :ivar shown: the events that they show
+    :ivar closed: nobody changes them any more
     """
 
     def __init__(self, of: Any) -> None:
@@ -51,6 +52,7 @@ class Descriptor:
         self._begin()
 
     def _begin(self) -> None:
+        self.closed = False
         self.shown = WRITABLE
         self._end, self._other = _socket.socketpair(stdlib.AF_UNIX, stdlib.SOCK_STREAM)
         self._end.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 0)
@@ -81,8 +83,9 @@ class Descriptor:
             self.close()
 
     def close(self) -> None:
-        """The numbers show nothing from now on."""
-        del FOUND[self._key]
+        """The numbers show a hang-up from now on."""
+        self.closed = True
+        FOUND.pop(self._key, None)
         for end in (self._end, self._other):
             # Somebody may have closed it: see OpenSocket._show().
             with contextlib.suppress(OSError):
@@ -102,7 +105,7 @@ class Descriptor:
         elif events & READ_HANG_UP:
             events |= READABLE
         change = self.shown ^ events
-        if not change:
+        if not change or self.closed:
             return
         closed = self._other.fileno() < 0
         if self.shown & ~events & (READ_HANG_UP | HANG_UP) or closed and change & events:

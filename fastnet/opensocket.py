@@ -146,7 +146,6 @@ class OpenSocket:
             # A program that closes descriptors which are not its own (os.closerange(), a second os.close()) has spoiled this socket's; the
             # thread that polls for all the others goes on.
             self._descriptor.close()
-            self._descriptor = None
 
     def _events(self) -> int:
         """What tcp_poll() says. A socket that never had a connection lacks its EPOLLHUP."""
@@ -413,13 +412,11 @@ class OpenSocket:
             # While the connection is being opened, a send waits for that.
             if connection.state not in OPENING:
                 more = flags & stdlib.MSG_MORE != 0
-                if more:
-                    connection.set_cork(True)
                 taken = connection.send_urgent(view) if flags & stdlib.MSG_OOB else connection.send(view)
                 if taken or not len(view):
-                    if self._more and not more:
-                        connection.set_cork(bool(self._options.value(stdlib.IPPROTO_TCP, stdlib.TCP_CORK)))
-                    self._more = more
+                    if more != self._more:
+                        connection.set_cork(more or bool(self._options.value(stdlib.IPPROTO_TCP, stdlib.TCP_CORK)))
+                        self._more = more
                     self.driver.flush()
                     self._show()
                     return taken
