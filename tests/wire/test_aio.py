@@ -26,7 +26,8 @@ import websockets.sync.server
 from aiohttp import web
 
 from fastnet.aio import EventLoop, Transport, new_event_loop
-from fastnet.ambient import Ambient
+from fastnet.ambient import Ambient, as_environment, from_environment
+from fastnet.config import Settings
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.socket import Socket
@@ -493,6 +494,13 @@ def test_sockets_of_the_same_stack(run: Run) -> None:
                 assert address[0] == STACK
                 await loop.sock_sendall(opening, b"hello")
                 assert await asyncio.to_thread(peer.recv, 100) == b"hello"
+                reader, writer = await asyncio.open_connection(sock=opening)
+                writer.write(b"more")
+                assert await asyncio.to_thread(peer.recv, 100) == b"more"
+                peer.sendall(b"answer")
+                assert await reader.readexactly(6) == b"answer"
+                writer.close()
+                await writer.wait_closed()
 
     run(main)
 
@@ -519,6 +527,36 @@ def test_a_loop_needs_a_stack_only_for_what_is_its(monkeypatch: pytest.MonkeyPat
 def test_what_can_be_no_loops_stack(namespace: Namespace) -> None:
     with Driver(Stack(namespace.add_tun(), (STACK,))) as driver, pytest.raises(ValueError, match="thread of its own"):
         EventLoop(Ambient(driver))
+
+
+def test_the_environment_describes_a_stack(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tcp_rmem=(4096, 100_000, 200_000), somaxconn=7, tcp_congestion_control="reno")
+    for name, value in as_environment("fastnet7", (STACK, "198.18.0.3"), settings, 9000, False).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FASTNET_NETWORKS", "198.18.0.0/24, 198.19.0.0/16")
+    ambient = from_environment()
+    stack = ambient.driver.stack
+    assert stack.settings == settings and stack.addresses == (STACK, "198.18.0.3")
+    assert (stack.device.name, stack.device.mtu, stack.device.offload) == ("fastnet7", 9000, False)
+    assert ambient.leads_to("198.19.7.7") and not ambient.leads_to("198.18.1.1")
+    assert ambient.is_local(STACK) and ambient.is_local(None) and not ambient.is_local(KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FASTNET_MTU", "large", "a number of bytes"),
+        ("FASTNET_OFFLOAD", "yes", "0 or 1"),
+        ("FASTNET_SET", "somaxconn", "name=value"),
+        ("FASTNET_SET", "somaxcon=1", "no setting"),
+        ("FASTNET_TUN", "", "fastnet run -- COMMAND"),
+    ],
+)
+def test_the_environment_says_what_is_wrong(namespace: Namespace, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    monkeypatch.setenv("FASTNET_TUN", "fastnet7")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=said):
+        from_environment()
 
 
 # ---- the commands ----
