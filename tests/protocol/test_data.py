@@ -306,11 +306,14 @@ def test_acks_that_cannot_be() -> None:
     """RFC 9293 section 3.10.7.4 and RFC 5961 section 5.2: of data never sent, or from too long ago."""
     wire = Wire()
     peer, connection = connected(wire)
-    for ack in (2, 1000, -100_000):
+    for ack in (2, 1000, 0, -100, -100_000):
         wire.wait(0.6)
         assert [peer.relative(p) for p in peer.put("PA", 1, ack, b"evil")] == [("A", 1, 1, b"")]
     assert connection.readable() == 0 and connection.state == State.ESTABLISHED
-    peer.put("PA", 1, -100, b"old")
+    connection.send(bytes(200))
+    wire.sent()
+    peer.put("A", 1, 201)
+    peer.put("PA", 1, 101, b"old")
     assert connection.receive(9) == b"old", "an old ACK may carry new data"
 
 

@@ -33,7 +33,7 @@ SYN+ACK           = R        A>ESTAB   R>LISTEN   A          A          A       
 SYN+ACK, first    . R        A>ESTAB   A          A>ESTAB    A          A          A         A        A        A        A        R
 SYN+FIN           = -        SA>SYN-R2 RA>LISTEN  A          A          A          A         A        A        A        A        RA
 ACK               = R        -         ->ESTAB    ->ESTAB    -          ->FIN-W2   -         -        ->TIME-W ->CLOSED -        R
-ACK, old          . R        R         R          R          -          -          -         -        -        -        -        R
+ACK, old          = R        R         R          R          A          -          -         A        -        -        -        R
 ACK, too old      = R        R         R          R          A          A          A         A        A        A        -        R
 ACK, future       = R        R         R          R          A          A          A         A        A        A        -        R
 data              . R        -         A+>ESTAB   A+>ESTAB   A+         A+         A+        -        -        -        A        R
@@ -56,6 +56,7 @@ NOTES = {
     "SYN+ACK": "SYN-R: as SYN",
     "SYN+FIN": "LISTEN: the RFC would take the FIN later; Linux drops it (tcp_rcv_state_process()). SYN-R: as SYN",
     "ACK": "TIME-W: the RFC has nothing but a FIN arrive there; Linux ignores an ACK that is in order (tcp_timewait_state_process())",
+    "ACK, old": "ESTAB, CLOSE-W: nothing has been sent, and of what never was Linux takes no ACK (tcp_ack()); the RFC ignores it",
     "ACK, too old": "TIME-W: as ACK. Elsewhere RFC 5961 section 5.2",
     "ACK, future": "TIME-W: as ACK",
     "RST, exact": "TIME-W: tcp_rfc1337 = 0, the RFC's own behaviour",
