@@ -14,6 +14,7 @@ same numbers, which an epoll instance forgets, as it does when a descriptor is c
 """
 
 import _socket
+import contextlib
 import os
 import select
 import socket as stdlib
@@ -36,11 +37,13 @@ SPARE = b"\0"
 class Descriptor:
     """One state under one or several descriptor numbers. Not thread-safe: whose state it is has a lock.
 
-    Reading from the numbers, or writing to them, spoils what they show.
+    Reading from the numbers, or writing to them, spoils what they show. What is done here needs none of them, as a program
+    may close one behind our back.
 
     :param of: whose state it is: what ``find`` finds
     :ivar numbers: the descriptors, close-on-exec
     :ivar shown: the events that they show
+    :ivar closed: nobody changes them any more
     """
 
     def __init__(self, of: Any) -> None:
@@ -49,12 +52,12 @@ class Descriptor:
         self._begin()
 
     def _begin(self) -> None:
+        self.closed = False
         self.shown = WRITABLE
         self._end, self._other = _socket.socketpair(stdlib.AF_UNIX, stdlib.SOCK_STREAM)
         self._end.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 0)
         self._end.send(SPARE)
-        status = os.fstat(self._end.fileno())
-        self._key = status.st_dev, status.st_ino
+        self._key = file_of(self._end.fileno())
         FOUND[self._key] = self
 
     def add(self, number: int = -1) -> int:
@@ -62,42 +65,38 @@ class Descriptor:
 
         :param number: an open descriptor, which is replaced
         """
-        if number >= 0:
-            os.dup2(self._end.fileno(), number, inheritable=False)
-        elif self.numbers:
+        if number < 0:
             number = os.dup(self._end.fileno())
         else:
-            number = self._end.fileno()
+            os.dup2(self._end.fileno(), number, inheritable=False)
         self.numbers.append(number)
-        if self._end.fileno() not in self.numbers:
-            self._end.close()
-            self._hold(number)
         return number
+
+    def has(self, number: int) -> bool:
+        """Is the number still its? Whoever closed it with ``os.close`` may have given it to another file."""
+        return number in self.numbers and file_of(number) == self._key
 
     def remove(self, number: int) -> None:
         """One number less; it is the caller's to close. After the last, nothing is left here."""
         self.numbers.remove(number)
-        if number == self._end.fileno():
-            self._end.detach()
-            if self.numbers:
-                self._hold(self.numbers[0])
         if not self.numbers:
-            self._end_all()
+            self.close()
 
-    def _end_all(self) -> None:
-        self._other.close()
-        del FOUND[self._key]
-
-    def _hold(self, number: int) -> None:
-        self._end = _socket.socket(stdlib.AF_UNIX, stdlib.SOCK_STREAM, 0, number)
+    def close(self) -> None:
+        """The numbers show a hang-up from now on."""
+        self.closed = True
+        FOUND.pop(self._key, None)
+        for end in (self._end, self._other):
+            # Somebody may have closed it: see OpenSocket._show().
+            with contextlib.suppress(OSError):
+                end.close()
 
     def _begin_anew(self) -> None:
-        self._end.detach()
-        self._end_all()
-        numbers, self.numbers = self.numbers, []
+        numbers = [number for number in self.numbers if self.has(number)]
+        self.close()
         self._begin()
         for number in numbers:
-            self.add(number)
+            os.dup2(self._end.fileno(), number, inheritable=False)
 
     def show(self, events: int) -> None:
         """Show these of the events above. EPOLLHUP and EPOLLERR come with all of ``ENDED``."""
@@ -106,7 +105,7 @@ class Descriptor:
         elif events & READ_HANG_UP:
             events |= READABLE
         change = self.shown ^ events
-        if not change:
+        if not change or self.closed:
             return
         closed = self._other.fileno() < 0
         if self.shown & ~events & (READ_HANG_UP | HANG_UP) or closed and change & events:
@@ -144,14 +143,19 @@ class Descriptor:
 
 
 FOUND: dict[tuple[int, int], Descriptor] = {}
-"""Device and inode of each descriptor's end: the same for all of its numbers, and for copies made with ``os.dup``."""
+"""By the device and inode of its end: the same for all of its numbers, and for copies made with ``os.dup``."""
+
+
+def file_of(number: int) -> tuple[int, int]:
+    """Device and inode; (-1, -1) when it is not open."""
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return -1, -1
+    return status.st_dev, status.st_ino
 
 
 def find(number: int) -> Any:
     """Whose state a descriptor shows; None when it shows none, or is not open."""
-    try:
-        status = os.fstat(number)
-    except OSError:
-        return None
-    found = FOUND.get((status.st_dev, status.st_ino))
+    found = FOUND.get(file_of(number))
     return found.of if found is not None else None

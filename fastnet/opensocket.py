@@ -116,6 +116,10 @@ class OpenSocket:
             self._descriptor.numbers.append(number)
             self.hold()
 
+    def leads_here(self, number: int) -> bool:
+        """Is a descriptor that somebody has an object for still one of this, and not of another file by now?"""
+        return self._descriptor is not None and self._descriptor.has(number)
+
     def let_go(self, number: int) -> None:
         """An object that had no descriptor, or the descriptor that it had, leads here no more; the caller closes that."""
         if number < 0:
@@ -128,13 +132,20 @@ class OpenSocket:
 
     def abandon(self, number: int) -> None:
         """The same for an object that is gone and that nobody has closed."""
+        ours = self.leads_here(number)
         self.let_go(number)
-        if number >= 0:
+        if ours:
             os.close(number)
 
     def _show(self) -> None:
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        try:
             self._descriptor.show(self._events())
+        except OSError:
+            # A program that closes descriptors which are not its own (os.closerange(), a second os.close()) has spoiled this socket's; the
+            # thread that polls for all the others goes on.
+            self._descriptor.close()
 
     def _events(self) -> int:
         """What tcp_poll() says. A socket that never had a connection lacks its EPOLLHUP."""
@@ -401,13 +412,11 @@ class OpenSocket:
             # While the connection is being opened, a send waits for that.
             if connection.state not in OPENING:
                 more = flags & stdlib.MSG_MORE != 0
-                if more:
-                    connection.set_cork(True)
                 taken = connection.send_urgent(view) if flags & stdlib.MSG_OOB else connection.send(view)
                 if taken or not len(view):
-                    if self._more and not more:
-                        connection.set_cork(bool(self._options.value(stdlib.IPPROTO_TCP, stdlib.TCP_CORK)))
-                    self._more = more
+                    if more != self._more:
+                        connection.set_cork(more or bool(self._options.value(stdlib.IPPROTO_TCP, stdlib.TCP_CORK)))
+                        self._more = more
                     self.driver.flush()
                     self._show()
                     return taken

@@ -350,7 +350,12 @@ class Socket(stdlib.socket):
             going = self._open
             if going.shared:
                 self._open = OpenSocket.none(self._driver)
+            ours = number < 0 or going.leads_here(number)
             going.let_go(number)
+            if not ours:
+                # Closed behind our back: what has the number now is not ours to close.
+                _socket.socket.detach(self)
+                fail(errno.EBADF)
             _socket.socket.close(self)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:

@@ -4,6 +4,7 @@ The standard library's ``SSLSocket`` gives OpenSSL a descriptor to read and writ
 (``ssl.MemoryBIO``), and what lies there is carried to and from the socket.
 """
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any, cast
@@ -50,10 +51,15 @@ class Carrier:
     def do_handshake(self) -> None:
         """The handshake."""
         self._carry(self._object.do_handshake)
+        self._flush()
 
     def read(self, size: int = 1024, buffer: Any = None) -> Any:
         """Decrypted bytes, or how many were put into a buffer."""
-        return self._carry(self._object.read, size) if buffer is None else self._carry(self._object.read, size, buffer)
+        result = self._carry(self._object.read, size) if buffer is None else self._carry(self._object.read, size, buffer)
+        # TLS may have had something to answer. What was read is not lost for it.
+        with contextlib.suppress(ssl.SSLWantWriteError):
+            self._flush()
+        return result
 
     def write(self, data: Any) -> int:
         """Encrypt and send; how many bytes.
@@ -70,23 +76,21 @@ class Carrier:
     def shutdown(self) -> "TlsSocket":
         """Say that no more is to come, and wait until the peer says so too."""
         self._carry(self._object.shutdown)
+        self._flush()
         return self._sock
 
     def _carry(self, call: Callable[..., Any], *args: Any) -> Any:
         while True:
             try:
-                result = call(*args)
+                return call(*args)
             except ssl.SSLWantReadError:
                 self._flush()
                 self._fill()
             except ssl.SSLError:
-                # The alert that tells the peer.
-                self._flush()
-                raise
-            else:
-                if call != self._object.write:
+                # The alert that tells the peer, if it can be told.
+                with contextlib.suppress(OSError):
                     self._flush()
-                return result
+                raise
 
     def _fill(self) -> None:
         try:

@@ -208,6 +208,43 @@ def test_a_selector_serves_many(driver: Driver, kind: Callable[[], selectors.Bas
     listener.close()
 
 
+def test_numbers_that_a_program_closes_behind_our_back(driver: Driver) -> None:
+    """They may be another file's by then, which stays open; and whoever polls for all goes on."""
+    with Socket(driver) as listener:
+        listener.bind((STACK, 7000))
+        listener.listen()
+        theirs = socket.create_connection((STACK, 7000), timeout=10)
+        ours, _ = listener.accept()
+        number = ours.fileno()
+        os.close(number)
+        os.dup2(0, number)
+        theirs.sendall(b"hello")
+        ours.settimeout(10)
+        assert ours.recv(10) == b"hello"
+        with pytest.raises(OSError, match="Bad file"):
+            ours.close()
+        assert os.fstat(number).st_ino == os.fstat(0).st_ino
+        os.close(number)
+        assert theirs.recv(1) == b""
+        theirs.close()
+        # Now what only fastnet knows of.
+        theirs = socket.create_connection((STACK, 7000), timeout=10)
+        ours, _ = listener.accept()
+        ours.settimeout(10)
+        ours.fileno()
+        descriptor = ours._open._descriptor
+        assert descriptor is not None
+        os.close(descriptor._other.fileno())
+        theirs.sendall(b"hello")
+        assert ours.recv(10) == b"hello"
+        theirs.close()
+        ours.close()
+        listener.settimeout(10)
+        theirs = socket.create_connection((STACK, 7000), timeout=10)
+        listener.accept()[0].close()
+        theirs.close()
+
+
 def test_by_hand_selecting_works_if_somebody_polls(namespace: Namespace) -> None:
     driver = Driver(Stack(namespace.add_tun(), (STACK,)))
     with Socket(driver) as listener, socket.socket() as theirs:

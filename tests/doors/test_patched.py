@@ -334,6 +334,8 @@ def test_options_and_timeouts_go_along(world: Driver) -> None:
         number = sock.fileno()
         with pytest.warns(RuntimeWarning, match="no socket option"):
             sock.connect(listener.getsockname())
+        # The kernel's socket, which was never connected, would be readable.
+        assert select.select([number], [], [], 0)[0] == []
         assert sock.fileno() == number and sock.gettimeout() == sock.timeout == 7.5
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert select.select([], [number], [], 10)[1] == [number]
