@@ -682,8 +682,7 @@ def test_an_interrupt_goes_through_and_loses_nobodys_news(virtual: World) -> Non
     async def connect() -> None:
         server = await loop.create_server(factory, virtual.host, 80)
         LEFT.append(server)
-        for _ in range(3):
-            clients.append((await loop.create_connection(Recorder, virtual.host, 80))[1])
+        clients.extend([(await loop.create_connection(Recorder, virtual.host, 80))[1] for _ in range(3)])
         await until(lambda: len(servers) == 3)
 
     async def write() -> None:

@@ -552,7 +552,9 @@ def test_the_environment_describes_a_stack(namespace: Namespace, monkeypatch: py
         ("FASTNET_TUN", "", "fastnet run -- COMMAND"),
     ],
 )
-def test_the_environment_says_what_is_wrong(namespace: Namespace, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+def test_what_is_wrong_with_the_environment(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
     monkeypatch.setenv("FASTNET_TUN", "fastnet7")
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=said):
