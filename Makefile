@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find fastnet -name '*.pyx' -o -name '*.pxd' -o -name '*.py' | grep -v __pycache__)
 BUILD := $(VENV)/.built
 ARGS ?=
+# Tests run side by side, each in a namespace of its own.
+WORKERS ?= 2
 SECONDS ?= 60
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -34,8 +36,8 @@ compare: $(BUILD)
 # The suite, compiled and uncompiled: the slow run is the oracle of the fast one.
 test: $(BUILD)
 	@scripts/check-system test
-	$(BIN)/python -m pytest $(ARGS)
-	FASTNET_PURE=1 $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	FASTNET_PURE=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 bench: $(BUILD)
 	$(BIN)/python -m pytest bench $(ARGS)
@@ -56,7 +58,7 @@ debug-test: $(BUILD)
 	git ls-files -z fastnet tests docs setup.py pyproject.toml README.md LICENSE | xargs -0 cp --parents -t build/debug
 	cd build/debug && FASTNET_DEBUG=1 ../../$(BIN)/python setup.py --quiet build_ext --inplace >build.log 2>&1 || { tail -40 build.log; exit 1; }
 	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -c 'import fastnet._ring as m; assert "build/debug" in m.__file__, m.__file__'
-	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest tests/leaves tests/protocol tests/fuzz $(ARGS)
+	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest -n $(WORKERS) tests/leaves tests/protocol tests/fuzz $(ARGS)
 
 # Sequences of packets, calls and time drawn at random, uncompiled; a case that fails is made smaller and put into tests/fuzz/corpus.
 fuzz: $(BUILD)
