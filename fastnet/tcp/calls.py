@@ -97,6 +97,7 @@ class UserCalls(Tcb):
         self.error = 0
         self.soft_error = 0
         self.armed = 0
+        self.answered = 0
         self.state_deadline = 0
         self.challenged_at = 0
 

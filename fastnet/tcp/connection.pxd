@@ -24,6 +24,8 @@ cdef class Connection(UserCalls):
     cpdef bint is_acceptable(self, Segment seg, unsigned int ahead) except -1
     cpdef reset_arrives(self)
     cpdef refuse(self, Segment seg, bint paws, long long now)
+    @cython.locals(numbers=cython.uint)
+    cpdef bint asks_anew(self, Segment seg) except -1
     cpdef challenge_syn(self, long long now)
     @cython.locals(end=cython.uint)
     cpdef note_duplicate(self, Segment seg)

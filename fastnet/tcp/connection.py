@@ -99,7 +99,10 @@ class Connection(UserCalls):
             context.counters.TcpInNoFlags += 1
             return
         if not self.ack_is_possible(seg):
-            self.challenge(now)
+            if seg.length == 0 and (self.was_challenged(now) or not self.asks_anew(seg)):
+                context.counters.TCPACKSkippedChallenge += 1
+            else:
+                self.challenge(now)
             return
         # Only now, as a blind attacker would have had to guess three numbers for it (tcp_ack()).
         self.heard_at = now
@@ -137,7 +140,7 @@ class Connection(UserCalls):
                 # What has been received already, and is sent again: say so (RFC 2883).
                 self.note_duplicate(seg)
             self.acknowledge_soon()
-        elif self.was_challenged(now):
+        elif self.was_challenged(now) or not self.asks_anew(seg):
             if paws:
                 self.context.counters.TCPACKSkippedPAWS += 1
             else:
@@ -145,6 +148,21 @@ class Connection(UserCalls):
         else:
             self.challenged_at = now
             self.acknowledge_soon()
+
+    def asks_anew(self, seg: Segment) -> bool:
+        """May an empty segment that should not have come be answered, or has it been? Two ends could answer each other without end.
+
+        A probe is always answered: its number lies before RCV.NXT, and what it acknowledges was sent. At most one of two ends can take
+        what the other sends for one, as the other's answer then lies at or behind RCV.NXT. Anything else that has the same numbers as
+        what was answered last gets no second answer, which could say nothing new.
+        """
+        if (seg.seq - self.rcv_nxt & MASK) >= HALF and self.ack_is_possible(seg):
+            return True
+        numbers = seg.seq ^ (seg.ack << 16 & MASK | seg.ack >> 16)
+        if numbers == self.answered:
+            return False
+        self.answered = numbers
+        return True
 
     def challenge_syn(self, now: int) -> None:
         """A SYN, wherever it lies (RFC 5961 section 4.2)."""

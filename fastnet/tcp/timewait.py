@@ -13,10 +13,10 @@ class TimeWait(Endpoint):
     """Answers a FIN that comes again, and keeps old segments away from a new connection with the same 4-tuple.
 
     :param number: the connection's id, which it takes over
-    :ivar answered_at: when what did not have to be answered last was, ns
+    :ivar answered_at: when what did not have to be answered last was, ns; ``answered``: its numbers (``Connection.asks_anew``)
     """
 
-    __slots__ = ("answered_at", "context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
+    __slots__ = ("answered", "answered_at", "context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
 
     def __init__(
         self, context: Context, handshake: Request, number: int, snd_nxt: int, rcv_nxt: int, ts_recent: int, now: int
@@ -30,6 +30,7 @@ class TimeWait(Endpoint):
         self.rcv_nxt = rcv_nxt
         self.ts_recent = ts_recent
         self.answered_at = 0
+        self.answered = 0
         context.place(number, self)
         context.time_wait_count += 1
         context.counters.TW += 1
@@ -58,15 +59,22 @@ class TimeWait(Endpoint):
             if stamped:
                 self.ts_recent = seg.ts_val
             return
-        if seg.length and not seg.flags & SYN or self.may_answer(now):
+        if seg.length and not seg.flags & SYN or self.may_answer(seg, now):
             self.acknowledge(seg, now)
 
-    def may_answer(self, now: int) -> bool:
-        """Is the last answer long enough ago (tcp_timewait_check_oow_rate_limit())? Text and FIN are always answered."""
+    def may_answer(self, seg: Segment, now: int) -> bool:
+        """Is the last answer long enough ago (tcp_timewait_check_oow_rate_limit()), and says it something new? Text and FIN are always answered."""
+        numbers = seg.seq ^ (seg.ack << 16 & MASK | seg.ack >> 16)
+        probe = (seg.seq - self.rcv_nxt & MASK) >= HALF and (self.snd_nxt - seg.ack & MASK) < HALF
+        if not probe and not seg.flags & SYN and numbers == self.answered:
+            self.context.counters.TCPACKSkippedTimeWait += 1
+            return False
         if self.answered_at and now - self.answered_at < self.context.settings.tcp_invalid_ratelimit * MILLISECOND:
             self.context.counters.TCPACKSkippedTimeWait += 1
             return False
         self.answered_at = now
+        if not probe:
+            self.answered = numbers
         return True
 
     def reopen(self, seg: Segment, now: int) -> None:
