@@ -40,7 +40,7 @@ cdef class UserCalls(Tcb):
     cpdef Py_ssize_t send(self, object data) except -1
     @cython.locals(receiver=Receiver)
     cpdef bytes receive(self, long long size)
-    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint, rtt=cython.longlong)
+    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
     cpdef was_read(self)
     cpdef Py_ssize_t round_trip(self) except -1
     cpdef Py_ssize_t readable(self) except -1

@@ -11,7 +11,6 @@ from fastnet.tcp.isn cimport IsnGenerator
 from fastnet.tcp.memory cimport Memory
 
 cdef int ACK, CWR, ECE, RST, CODEPOINT
-cdef long long MASK, MILLISECOND, SECOND
 
 
 cdef class Timed:

@@ -48,7 +48,7 @@ cdef class Sender:
     cpdef tell_of_room(self, Tcb tcb)
     @cython.locals(smallest=cython.longlong, held=cython.longlong)
     cpdef Py_ssize_t share(self, Tcb tcb, long long size) except -1
-    @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong, sent=cython.longlong)
+    @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(
         recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong
