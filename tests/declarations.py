@@ -19,6 +19,8 @@ HOT = (
     "tcp/rtt", "tcp/receiver", "tcp/congestion/base", "tcp/congestion/cubic", "tcp/congestion/hystart",
 )  # fmt: skip
 """Modules that every packet goes through, below ``fastnet/``."""
+OPENS = ("__init__", "connect", "listen", "has_connection", "is_local", "source_address", "establish")
+"""What is called once for a stack, a listener or a connection is left out."""
 
 ASKS_PYTHON = re.compile(
     r"\b(__Pyx_PyObject_GetAttrStr\w*|__Pyx_PyObject_SetAttrStr|PyObject_(?:Get|Set)Attr|__Pyx_GetModuleGlobalName|__Pyx_PyObject_\w*Call\w*"
@@ -165,7 +167,7 @@ def lookups(module: str) -> Counter[str]:
     owner: dict[int, str] = {}
     for node in ast.parse(source.read_text()).body:
         for item in node.body if isinstance(node, ast.ClassDef) else [node]:
-            if not isinstance(item, ast.FunctionDef):
+            if not isinstance(item, ast.FunctionDef) or item.name in OPENS:
                 continue
             name = f"{node.name}.{item.name}" if isinstance(node, ast.ClassDef) else item.name
             owner |= dict.fromkeys(range(item.body[0].lineno, (item.end_lineno or 0) + 1), name)

@@ -40,7 +40,8 @@ cdef class Scoreboard:
     cpdef cumulative(self, unsigned int una, long long now)
     cpdef settle(self, Flight flight, unsigned int size)
     @cython.locals(
-        first=cython.Py_ssize_t, i=cython.Py_ssize_t, flight=Flight, ahead=cython.uint, over=cython.uint, size=cython.uint
+        first=cython.Py_ssize_t, i=cython.Py_ssize_t, flight=Flight, ahead=cython.uint, over=cython.uint, size=cython.uint,
+        covered=cython.longlong, missing=cython.longlong,
     )
     cpdef sack(self, unsigned int left, unsigned int right, long long mss, long long now)
     @cython.locals(flight=Flight)

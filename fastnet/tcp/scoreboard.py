@@ -151,8 +151,13 @@ class Scoreboard:
         flight = self.flights[first]
         ahead = left - flight.seq & MASK
         if not flight.sacked and 0 < ahead < HALF:
-            if not self.part(first, (ahead + mss - 1) // mss * mss):
-                return
+            size = flight.end - flight.seq & MASK
+            covered = right - flight.seq & MASK
+            if covered < size:
+                covered = covered // mss * mss
+            missing = (ahead + mss - 1) // mss * mss
+            if missing < min(covered, size):
+                self.part(first, missing)
             first += 1
         i = first
         while i < len(self.flights):
