@@ -63,7 +63,7 @@ class TimeWait(Endpoint):
             self.acknowledge(seg, now)
 
     def may_answer(self, seg: Segment, now: int) -> bool:
-        """Is the last answer long enough ago (tcp_timewait_check_oow_rate_limit()), and says it something new? Text and FIN are always answered."""
+        """May a segment without text and FIN be answered? Not so soon (tcp_timewait_check_oow_rate_limit()), nor the same one twice."""
         numbers = seg.seq ^ (seg.ack << 16 & MASK | seg.ack >> 16)
         probe = (seg.seq - self.rcv_nxt & MASK) >= HALF and (self.snd_nxt - seg.ack & MASK) < HALF
         if not probe and not seg.flags & SYN and numbers == self.answered:

@@ -13,7 +13,7 @@ from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
 from fastnet.tcp.timewait import TimeWait
 from fastnet.twins import Twins
-from tests.pair import B, LOCAL_PORT, MASK, PORT
+from tests.pair import LOCAL_PORT, MASK, PORT, B
 from tests.peer import SECOND, Peer, Wire
 
 

@@ -97,7 +97,8 @@ def compare(board: Scoreboard, model: Model, base: int) -> None:
     seen = []
     for flight in flights:
         start, end = (flight.seq - base & M), (flight.end - base & M)
-        seen.append((start, end, bool(flight.sacked), bool(flight.lost), not flight.sacked and (flight.sent_at, bool(flight.retransmitted))))
+        sent = not flight.sacked and (flight.sent_at, bool(flight.retransmitted))
+        seen.append((start, end, bool(flight.sacked), bool(flight.lost), sent))
     expected: list[tuple[int, int, bool, bool, object]] = []
     for plain in model.flights:
         row = (plain.seq, plain.end, plain.sacked, plain.lost, not plain.sacked and (plain.sent_at, plain.again))
