@@ -116,15 +116,13 @@ class Counters:
     TCPACKSkippedChallenge: int
     """Challenge ACKs not sent: within tcp_invalid_ratelimit of the last, or to an empty segment that was answered already."""
     TCPACKSkippedSeq: int
-    """ACKs not sent for segments outside the window that carry neither data nor FIN, within tcp_invalid_ratelimit of the last, or once the
-    same segment was answered."""
+    """ACKs not sent for empty segments outside the window: within tcp_invalid_ratelimit of the last, or answered already."""
     TCPACKSkippedPAWS: int
     """The same for segments with an old timestamp."""
     TCPACKSkippedSynRecv: int
     """Answers not sent to a request's SYN that came again, or to what lay outside its window, within tcp_invalid_ratelimit of the last."""
     TCPACKSkippedTimeWait: int
-    """ACKs not sent from TIME-WAIT for segments without text and FIN, within tcp_invalid_ratelimit of the last, or once the same was
-    answered."""
+    """ACKs not sent from TIME-WAIT for empty segments: within tcp_invalid_ratelimit of the last, or answered already."""
     TCPOrigDataSent: int
     """Packets of new data sent."""
     TCPFastRetrans: int

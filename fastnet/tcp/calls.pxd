@@ -24,6 +24,7 @@ cdef class UserCalls(Tcb):
     cdef public int error
     cdef public int soft_error
     cdef public unsigned char orphan
+    cdef public unsigned char repeats
     cdef public Patience patience
     cdef public object congestion
     cdef public long long send_limit

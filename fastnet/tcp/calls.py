@@ -40,14 +40,15 @@ class UserCalls(Tcb):
     :ivar heard_at: when the peer last sent something acceptable, ns
     :ivar state_deadline: when the present state ends, ns, or SYN is sent again; 0 without
     :ivar challenged_at: when the last challenge ACK was sent, ns
+    :ivar repeats: how often the same empty segment was answered again (``Connection.asks_anew``)
     :ivar patience: made when the program asks for keep-alive or a user timeout
     :ivar congestion: the congestion control it asked for, None for the setting's
     :ivar send_limit, receive_limit: the buffers that it asked for (SO_SNDBUF, SO_RCVBUF), bytes; 0 for the settings'
     """
 
     __slots__ = (
-        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "send_limit", "sender", "soft_error",
-        "state", "state_deadline",
+        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "repeats", "send_limit", "sender",
+        "soft_error", "state", "state_deadline",
     )  # fmt: skip
 
     state: int
@@ -62,6 +63,7 @@ class UserCalls(Tcb):
     heard_at: int
     state_deadline: int
     challenged_at: int
+    repeats: int
 
     def fill(self, context: Context, handshake: Request, state: int, now: int) -> None:
         """What every new connection (made by ``__new__``) begins with, and its 4-tuple taken."""
@@ -100,6 +102,7 @@ class UserCalls(Tcb):
         self.answered = 0
         self.state_deadline = 0
         self.challenged_at = 0
+        self.repeats = 0
 
     # ---- Data ----
 

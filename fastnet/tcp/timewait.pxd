@@ -5,7 +5,7 @@ from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.request cimport Request
 
 cdef int ACK, FIN, RST, SYN, OPTION_TIMESTAMPS
-cdef long long MASK, HALF, MILLISECOND, SECOND, TIME_WAIT_LENGTH
+cdef long long MASK, HALF, MILLISECOND, SECOND, SAME_AGAIN, TIME_WAIT_LENGTH
 
 
 cdef class TimeWait(Endpoint):

@@ -5,6 +5,8 @@ from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 
+SAME_AGAIN = 500 * MILLISECOND
+"""No answer to the same empty segment before that, whatever tcp_invalid_ratelimit says: it may be an answer to ours."""
 TIME_WAIT_LENGTH = 60 * SECOND
 """2 MSL: Linux's TCP_TIMEWAIT_LEN, where RFC 9293 has four minutes."""
 
@@ -63,10 +65,10 @@ class TimeWait(Endpoint):
             self.acknowledge(seg, now)
 
     def may_answer(self, seg: Segment, now: int) -> bool:
-        """May a segment without text and FIN be answered? Not so soon (tcp_timewait_check_oow_rate_limit()), nor the same one twice."""
+        """May a segment without text and FIN be answered? Not so soon (tcp_timewait_check_oow_rate_limit()), nor the same one again."""
         numbers = seg.seq ^ (seg.ack << 16 & MASK | seg.ack >> 16)
         probe = (seg.seq - self.rcv_nxt & MASK) >= HALF and (self.snd_nxt - seg.ack & MASK) < HALF
-        if not probe and not seg.flags & SYN and numbers == self.answered:
+        if not probe and not seg.flags & SYN and numbers == self.answered and now - self.answered_at < SAME_AGAIN:
             self.context.counters.TCPACKSkippedTimeWait += 1
             return False
         if self.answered_at and now - self.answered_at < self.context.settings.tcp_invalid_ratelimit * MILLISECOND:

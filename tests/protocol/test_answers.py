@@ -92,14 +92,20 @@ def test_a_probe_is_answered_each_time() -> None:
 
 
 @pytest.mark.parametrize(("seq", "ack"), [(1, 5000), (90_000, 1), (0, 5000)])
-def test_what_is_no_probe_is_answered_once(seq: int, ack: int) -> None:
-    """An ACK of what was not sent, and a number beyond the window: once as RFC 9293 section 3.10.7.4 says, and again when it is another."""
+def test_what_is_no_probe_is_answered_less_and_less(seq: int, ack: int) -> None:
+    """An ACK of what was not sent, and a number beyond the window: as RFC 9293 section 3.10.7.4 says, and at once when it is another."""
     wire = Wire(tcp_invalid_ratelimit=0)
     peer = Peer(wire)
     peer.open(wire.stack.listen("0.0.0.0", 80))
     assert len(peer.put("A", seq, ack)) == 1
     assert [peer.put("A", seq, ack) for _ in range(5)] == [[]] * 5
     assert wire.counter("TCPACKSkippedSeq") + wire.counter("TCPACKSkippedChallenge") == 5
+    waits = []
+    for i in range(200):
+        wire.now += SECOND // 10
+        if peer.put("A", seq, ack):
+            waits.append(i)
+    assert waits == [4, 14, 34, 74, 154], "the same again after 0.5 s, 1 s, 2 s, 4 s, 8 s"
     assert len(peer.put("A", seq, ack + 1)) == 1
     assert len(peer.put("A", seq, ack, b"data")) == 1, "text is always answered"
 
