@@ -15,7 +15,6 @@ cdef class Scoreboard:
     cdef public LostFlights losses
     cdef public Py_ssize_t head
     cdef public Py_ssize_t most
-    cdef public long long untaken
     cdef public long long sacked
     cdef public long long lost
     cdef public long long delivered
@@ -24,6 +23,7 @@ cdef class Scoreboard:
     cdef public long long resent_at
     cdef public long long timed_out_at
     cdef public long long lost_again
+    cdef public unsigned int untaken
     cdef public unsigned char original
 
     cpdef bint is_full(self) except -1
