@@ -363,7 +363,7 @@ def test_connects_leave_bound_ports_alone_and_binds_those_of_connections() -> No
             reuse.bind(("", 40000))
     bound.close()
     assert connecting().getsockname()[1] == 40001
-    assert len(driver.stack.ports.bound) == 0
+    assert driver.stack.context.ports.owned_ports == 0
 
 
 def test_one_port_to_two_peers(world: Driver) -> None:
