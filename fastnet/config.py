@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-
 Ranges = tuple[tuple[int, int], ...]
 """Ports: the first and last of each range."""
 

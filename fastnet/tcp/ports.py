@@ -106,10 +106,7 @@ class PortChooser:
         if not settings.tcp_tw_reuse or not settings.tcp_timestamps:
             return False
         return (
-            settings.tcp_tw_reuse == 1
-            or self.loops
-            or flow.local_address.startswith(LOOPBACK)
-            or flow.remote_address.startswith(LOOPBACK)
+            settings.tcp_tw_reuse == 1 or self.loops or flow.local_address.startswith(LOOPBACK) or flow.remote_address.startswith(LOOPBACK)
         )
 
     def to_take_over(self, flow: FourTuple, low: int, high: int, now: int) -> TimeWait | None:
