@@ -53,19 +53,19 @@ cdef int _first_free(const uint64_t *taken, const uint64_t *others, Py_ssize_t b
     :param mask: the bits of each word that count
     """
     cdef Py_ssize_t first = low >> 6, last = high >> 6, word
-    cdef uint64_t free
+    cdef uint64_t left
     if low > high:
         return -1
     for word in range(first, last + 1):
-        free = ~taken[word] & mask
+        left = ~taken[word] & mask
         if others != NULL:
-            free &= ~others[word - base]
+            left &= ~others[word - base]
         if word == first:
-            free &= ALL << (low & 63)
+            left &= ALL << (low & 63)
         if word == last:
-            free &= ALL >> (63 - (high & 63))
-        if free:
-            return <int>(word * 64) + _lowest_bit(free)
+            left &= ALL >> (63 - (high & 63))
+        if left:
+            return <int>(word * 64) + _lowest_bit(left)
     return -1
 
 
@@ -553,7 +553,7 @@ cdef class LocalPorts:
         :raises ValueError: not a range of ports
         """
         cdef int count = high - low + 1
-        cdef int place, port, other, i, j
+        cdef int place, port, other, i, _step
         cdef uint64_t seed = flow.hash ^ start
         cdef uint64_t mask
         cdef PortMap ports
@@ -574,14 +574,14 @@ cdef class LocalPorts:
                         return NONE_FREE
                 for i in range(PLACES):
                     port = place if i == 0 else low + <int>(_scatter(seed + i) % <uint64_t>count & ~1)
-                    for j in range(RUN):
+                    for _step in range(RUN):
                         port = _next_free(self.closed, NULL, 0, low, high, port, mask)
                         if self._is_free(flow, port):
                             return port
                         port = port + 1 if port < high else low
                 return NEEDS_MAP
             port = place
-            for j in range((count + 1) // 2):
+            for _step in range((count + 1) // 2):
                 port = _next_free(self.closed, NULL, 0, low, high, port, mask)
                 if port < 0:
                     break
@@ -652,11 +652,11 @@ cdef class LocalPorts:
     cpdef int oldest_waiting(self, FourTuple flow) except -2:
         """Of a destination that has a map, the port that has been in TIME-WAIT for longest and that no program has taken; -1: none."""
         cdef PortMap ports = self._map_of(flow, False) if len(self.maps) else None
-        cdef int place, port, i
+        cdef int place, port, _step
         if ports is None:
             return -1
         place = ports.first
-        for i in range(FAR):
+        for _step in range(FAR):
             if place == NONE:
                 break
             port = place + ports.low
@@ -677,7 +677,7 @@ cdef class LocalPorts:
         :raises OSError: not an address
         """
         cdef int count = high - low + 1
-        cdef int place, port, i, j
+        cdef int place, port, i, _step
         cdef FourTuple flow
         cdef PortMap ports
         cdef uint32_t where
@@ -698,7 +698,7 @@ cdef class LocalPorts:
             seed = flow.hash ^ start
             for i in range(PLACES):
                 port = place if i == 0 else low + <int>(_scatter(seed + i) % <uint64_t>count)
-                for j in range(RUN):
+                for _step in range(RUN):
                     port = _next_free(self.blocked, NULL, 0, low, high, port, ALL)
                     if port < 0:
                         return NONE_FREE
