@@ -184,7 +184,7 @@ class Counters:
     TW: int
     """TIME-WAITs begun; Linux, too, counts them when they begin."""
     TWRecycled: int
-    """TIME-WAITs ended by a new SYN."""
+    """TIME-WAITs that made way for a new connection: for the peer's SYN, or for an active open (tcp_tw_reuse)."""
     TCPTimeWaitOverflow: int
     """TIME-WAITs not kept, beyond tcp_max_tw_buckets."""
     TCPZeroWindowDrop: int

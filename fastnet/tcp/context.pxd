@@ -3,6 +3,7 @@ cimport cython
 from fastnet._demux cimport Demux
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._ports cimport LocalPorts
 from fastnet._timer cimport TimerWheel
 from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
@@ -39,6 +40,7 @@ cdef class Context:
     cdef public object challenges
     cdef public Memory memory
     cdef public Demux demux
+    cdef public LocalPorts ports
     cdef public list endpoints
     cdef public list outbox
     cdef public list ready

@@ -5,6 +5,7 @@ from typing import Any
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
 from fastnet._headers import ACK, CWR, ECE, RST, Segment
+from fastnet._ports import LocalPorts
 from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
 from fastnet.config import Settings
@@ -60,6 +61,7 @@ class Context:
     :ivar ack: what the ACK that is looked at just now says; filled again for each
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar outbox: endpoints that have something to send when the batch is over
+    :ivar ports: the stack's local ports, and who has them
     :ivar ready: endpoints whose owner has something to see
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
     :ivar last_seq: SND.NXT of the connection whose TIME-WAIT makes way for a SYN just now, -1 otherwise
@@ -69,11 +71,18 @@ class Context:
 
     __slots__ = (
         "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "memory", "mss",
-        "orphans", "outbox", "ready", "settings", "time_wait_count", "timers", "writer",
+        "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
-        self, settings: Settings, counters: Counters, timers: TimerWheel, writer: SegmentWriter, secret: bytes, mtu: int
+        self,
+        settings: Settings,
+        counters: Counters,
+        timers: TimerWheel,
+        writer: SegmentWriter,
+        secret: bytes,
+        mtu: int,
+        apart: bool = True,
     ) -> None:
         self.settings = settings
         self.counters = counters
@@ -83,6 +92,7 @@ class Context:
         self.cookies: Any = None
         self.challenges: Any = None
         self.demux = Demux()
+        self.ports = LocalPorts(self.demux, apart)
         self.memory = Memory(settings, counters, self.demux)
         self.orphans = 0
         self.endpoints: list[Endpoint | None] = []
@@ -98,6 +108,7 @@ class Context:
     def attach(self, flow: FourTuple, endpoint: Endpoint) -> None:
         """Let an endpoint have the segments of a 4-tuple that nobody has."""
         number = self.demux.insert(flow)
+        self.ports.attach(flow)
         self.attached = True
         endpoint.id = number
         if number < len(self.endpoints):
@@ -116,6 +127,7 @@ class Context:
         """The endpoint is over: forget its 4-tuple and its timer."""
         if endpoint.id >= 0:
             self.demux.remove(flow)
+            self.ports.detach(flow)
             self.endpoints[endpoint.id] = None
             endpoint.id = -1
         if endpoint.timer >= 0:

@@ -284,6 +284,8 @@ class Listener(Tuned):
     def complete(self, request: Request, seg: Segment, now: int) -> None:
         """A connection for whoever accepts it."""
         context = self.context
+        # It outlives the listener, and its request lives on with it.
+        request.listener = None
         if request.choice is None:
             connection = Connection.__new__(Connection)
             connection.establish(context, request, seg, now)
@@ -408,6 +410,7 @@ class Listener(Tuned):
         self.closed = True
         context = self.context
         context.demux.unlisten(self.address, self.port)
+        context.ports.release(self.address, self.port, True)
         context.endpoints[self.id] = None
         self.id = -1
         self.set_policy(None)

@@ -15,6 +15,7 @@ cdef class TimeWait(Endpoint):
     cdef public unsigned int rcv_nxt
     cdef public unsigned int ts_recent
     cdef public unsigned int answered
+    cdef public unsigned int entered
     cdef public long long answered_at
 
     @cython.locals(stamped=cython.bint, paws=cython.bint, newer=cython.uint)

@@ -15,10 +15,11 @@ class TimeWait(Endpoint):
     """Answers a FIN that comes again, and keeps old segments away from a new connection with the same 4-tuple.
 
     :param number: the connection's id, which it takes over
+    :ivar entered: when it began, ms modulo 2^32 (tcp_tw_reuse_delay)
     :ivar answered_at: when what did not have to be answered last was, ns; ``answered``: its numbers (``Connection.asks_anew``)
     """
 
-    __slots__ = ("answered", "answered_at", "context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
+    __slots__ = ("answered", "answered_at", "context", "entered", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
 
     def __init__(
         self, context: Context, handshake: Request, number: int, snd_nxt: int, rcv_nxt: int, ts_recent: int, now: int
@@ -31,9 +32,12 @@ class TimeWait(Endpoint):
         self.snd_nxt = snd_nxt
         self.rcv_nxt = rcv_nxt
         self.ts_recent = ts_recent
+        self.entered = now // MILLISECOND & MASK
         self.answered_at = 0
         self.answered = 0
         context.place(number, self)
+        if handshake.timestamps:
+            context.ports.wait(handshake.flow)
         context.time_wait_count += 1
         context.counters.TW += 1
         context.arm(self, now + TIME_WAIT_LENGTH)
