@@ -12,6 +12,7 @@ from fastnet.ambient import as_environment
 from fastnet.cli.options import fail, set_option
 from fastnet.cli.serve import check_addresses
 from fastnet.config import Settings
+from fastnet.isolation import in_user_namespace, pid_outside
 from fastnet.netns import Namespace, isolated, keep
 
 
@@ -44,7 +45,10 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
 
     The command and what it starts are in the namespace; nsenter(1) brings others there.
 
-    Exit codes: the command's own; 2 a wrong option; 3 it could not start.
+    When the command ends, whatever it has started is ended too, and so it is when fastnet itself is killed. SIGINT, SIGTERM and SIGHUP
+    are passed on to the command.
+
+    Exit codes: the command's own, 128 + n when signal n ended it; 2 a wrong option; 3 it could not start.
     """
     check_addresses(address, kernel)
 
@@ -55,11 +59,12 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
                 keep(tun)
                 os.environ.update(as_environment(tun.name, (address,), settings, mtu, offload))
                 tun.close()
-                # Python ignores it, and what is ignored stays so in the command.
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                # Python ignores them, and what is ignored stays so in the command.
+                for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                    signal.signal(number, signal.SIG_DFL)
                 if sys.stderr.isatty():
-                    enter = "nsenter -n" if os.geteuid() == 0 else "nsenter -U --preserve-credentials -n"
-                    click.echo(f"fastnet: to talk to it: {enter} -t {os.getpid()} COMMAND", err=True)
+                    enter = "nsenter -U --preserve-credentials -n" if in_user_namespace() else "nsenter -n"
+                    click.echo(f"fastnet: to talk to it: {enter} -t {pid_outside()} COMMAND", err=True)
                 try:
                     os.execvp(command[0], command)
                 except OSError as error:
