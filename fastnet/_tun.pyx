@@ -10,6 +10,8 @@ from libc.string cimport memset
 
 from fastnet._ring cimport PacketRing, packet_at
 
+from fastnet.forks import ForkedError
+
 
 cdef extern from *:
     """
@@ -195,6 +197,7 @@ cdef class Tun:
         :raises ValueError: closed
         """
         if self.fd < 0:
+            self.check()
             raise ValueError("the device is closed")
         return self.fd
 
@@ -208,6 +211,21 @@ cdef class Tun:
             self.event = -1
         return 0
 
+    cpdef int after_fork(self) except -1:
+        """In a child, for a device that a stack of the parent has: only the parent's descriptors are left, and every call raises ForkedError."""
+        self.forked = True
+        for descriptor in (self.fd, self.event):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.fd = self.event = -1
+        return 0
+
+    cdef int check(self) except -1:
+        """What is closed says so by its errors, what has forked by this one."""
+        if self.forked:
+            raise ForkedError()
+        return 0
+
     cpdef int receive(self, PacketRing ring) except -1:
         """Append packets to a ring until none waits, it is full, or there is enough for a batch; how many were appended.
 
@@ -215,6 +233,8 @@ cdef class Tun:
         """
         cdef Py_ssize_t slot = ring.count, n = 0, total = 0
         cdef int failed = 0
+        if self.fd < 0:
+            self.check()
         with nogil:
             while slot < ring.slots and total < BATCH_BYTES:
                 n = c_read(self.fd, packet_at(ring, slot) - self.header, ring.capacity + self.header)
@@ -240,6 +260,8 @@ cdef class Tun:
         """Write all packets of a ring, which is empty afterwards; how many the kernel took. What it refuses is counted, not raised."""
         cdef Py_ssize_t slot = 0, n
         cdef int tries = 0, sent = 0
+        if self.fd < 0:
+            self.check()
         with nogil:
             while slot < ring.count:
                 if self.header:
@@ -267,6 +289,8 @@ cdef class Tun:
         """
         cdef int ready
         cdef uint64_t count
+        if self.fd < 0:
+            self.check()
         with nogil:
             ready = _wait(self.fd, self.event, timeout)
             if ready > 0 and ready & 2:
@@ -278,6 +302,8 @@ cdef class Tun:
     cpdef int wake(self) except -1:
         """End a ``wait``, from any thread; one that has not begun yet ends at once."""
         cdef uint64_t one = 1
+        if self.event < 0:
+            self.check()
         if c_write(self.event, &one, sizeof(one)) < 0 and errno != EAGAIN:
             raise OSError(errno, os.strerror(errno))
         return 0

@@ -2,10 +2,10 @@
 
     caller --- guard --- init --- main, and whatever it starts
 
-The guard makes a PID namespace; without root a user namespace first, which takes a process with a single thread. Init is the first process
-of that namespace: when it ends, the kernel kills all others in it (pid_namespaces(7)). It ends with main, and with the caller: it reads from a
-pipe whose only writing end is the caller's, so that it hears of the caller's end however that comes about. If the guard is killed,
-PR_SET_PDEATHSIG kills init.
+The guard makes a PID namespace; without root a user namespace first, which takes a process with a single thread. Init is the first
+process of that namespace: when it ends, the kernel kills all others in it (pid_namespaces(7)). It ends with main, and with the caller: it
+reads from a pipe whose only writing end is the caller's, so that it hears of the caller's end however that comes about. If the guard is
+killed, PR_SET_PDEATHSIG kills init.
 
 Signals: a terminal sends SIGINT to the whole process group, ``kill`` to the caller alone. Init is in the group too. What the caller hears
 and init does not was for the caller alone, and is passed on to main; otherwise main has it already.
@@ -107,9 +107,9 @@ def pid_outside() -> int:
 def isolated(main: Callable[[], int]) -> int:
     """Run a function in a child process of its own and return its exit status.
 
-    The child has one thread, whatever libraries have started before, and it may enter a ``Namespace`` without root. When it ends, what it has
-    started is killed; when the calling process ends, in whatever way, all of that is. SIGINT, SIGTERM and SIGHUP are passed on to it, if
-    the caller is in the main thread.
+    The child has one thread, whatever libraries have started before, and it may enter a ``Namespace`` without root. When it ends, what it
+    has started is killed; when the calling process ends, in whatever way, all of that is. SIGINT, SIGTERM and SIGHUP are passed on to
+    it, if the caller is in the main thread.
 
     :returns: what ``main`` returned; 1 after an exception, whose traceback is on standard error; 128 + n after signal n; 141 when standard
         output was a pipe that nobody reads any more

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +34,37 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def check_workers(command: tuple[str, ...], address: str) -> None:
+    """A server with worker processes binds its address in one process, with the kernel, and serves in others: no stack can follow.
+
+    :raises click.UsageError: it is one of those, and it is told to serve on the stack
+    """
+    if not any(address in word or word.startswith("fastnet.aio") for word in command):
+        return
+    words = [Path(word).name for word in command[:3]]
+    if "gunicorn" in words:
+        what = "gunicorn"
+    elif "uvicorn" in words:
+        count = os.environ.get("WEB_CONCURRENCY", "1")
+        for word, following in zip(command, (*command[1:], ""), strict=True):
+            if word == "--workers":
+                count = following
+            elif word.startswith("--workers="):
+                count = word.partition("=")[2]
+        if "--reload" in command:
+            what = "uvicorn --reload"
+        elif count.isdecimal() and int(count) > 1:
+            what = f"uvicorn with {count} workers"
+        else:
+            return
+    else:
+        return
+    raise click.UsageError(
+        f"{what} binds in one process and serves in others, but a stack lives in one process: "
+        f"run one, `uvicorn --loop fastnet.aio:new_event_loop --host {address} ...`, without --workers and --reload"
+    )
+
+
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @stack_options
@@ -51,6 +83,7 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
     Exit codes: the command's own, 128 + n when signal n ended it; 2 a wrong option; 3 it could not start.
     """
     check_addresses(address, kernel)
+    check_workers(command, address)
 
     def inside() -> int:
         try:
