@@ -47,8 +47,8 @@ class Proxy:
         up_reader, up_writer = self.opened.pop(writer.get_extra_info("peername"))
         try:
             await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
-        except ConnectionError:
-            # Reset by one: the other hears of an end too.
+        except (ConnectionError, asyncio.CancelledError):
+            # Reset by one: the other hears of an end too. Or the proxy ends.
             pass
         finally:
             writer.close()

@@ -61,11 +61,12 @@ class EventLoop(asyncio.SelectorEventLoop):
     """
 
     _selector: Selector
+    # The base class asks in its constructor.
+    _forked = False
 
     def __init__(self, ambient: Ambient | None = None, busy_poll: float = 0.0) -> None:
         super().__init__(Selector())
         self._busy_poll = round(busy_poll * 1e9)
-        self._forked = False
         self._ambient: Ambient | None = None
         self._reactor: Reactor | None = None
         self._acceptors: dict[Socket, Acceptor] = {}

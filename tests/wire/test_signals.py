@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -250,3 +251,107 @@ def test_what_was_ignored_stays_so() -> None:
     assert json.loads(run.process.stdout.readline())["event"] == "tick"
     run.send("SIGTERM", "alone")
     assert run.end()[0] == 0
+
+
+# ---- examples ----
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize(
+    ("example", "arguments", "port"),
+    [("asyncio_chat", [], 7000), ("asyncio_http", [], 8080), ("deferred_proxy", ["198.18.0.1", "9"], 8080)],
+)
+def test_ctrl_c_on_examples_that_run_on(example: str, arguments: list[str], port: int) -> None:
+    """One client is connected, where it can be: it ends without a traceback."""
+    text = (EXAMPLES / f"{example}.py").read_text()
+    assert "serve_forever" in text
+    # The client stays while the server does: both are in the namespace, and the signal is for the server.
+    client = f"import socket, time\nfor _ in range(500):\n try: s = socket.create_connection(('198.18.0.2', {port}), 1); break\n"
+    client += " except ConnectionRefusedError:\n  if 'deferred' in '" + example + "' and _ > 50: break\n  time.sleep(0.02)\n"
+    client += " except OSError: pass\nprint('up', flush=True)\ntime.sleep(1000)"
+    script = f'"{sys.executable}" -c "$1" & exec "{sys.executable}" {EXAMPLES}/{example}.py {" ".join(arguments)}'
+    run = Run("run", "--", "sh", "-c", script, "sh", client)
+    assert run.process.stdout is not None
+    assert run.process.stdout.readline() == "up\n"
+    run.send("SIGINT", "alone")
+    status, _, err = run.end()
+    assert (status, err) == (0, "")
+
+
+def test_every_example_that_runs_on_is_tried() -> None:
+    found = {path.stem for path in EXAMPLES.glob("*.py") if "serve_forever()" in path.read_text() and "asyncio" in path.read_text()}
+    assert found == {"asyncio_chat", "asyncio_http", "deferred_proxy"}
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_serve_asgi(name: str) -> None:
+    program = [sys.executable, "-c", f"import os; os.chdir({str(EXAMPLES)!r})\n{FASTNET[2]}"]
+    run = Run("serve", "asgi", "--log-level", "info", "asgi_app:app", program=program)
+    assert run.process.stderr is not None
+    while "running on" not in run.process.stderr.readline():
+        assert run.process.poll() is None
+    run.send(name, "alone")
+    assert run.end()[0] == code(name)
+
+
+# ---- worker processes ----
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--workers", "2"], ["--workers=3"], ["--reload"], ["-m", "uvicorn", "--reload"], ["gunicorn", "-b", "198.18.0.2:80"]],
+)
+def test_worker_processes_are_told_what_to_do(arguments: list[str]) -> None:
+    begin = [] if arguments[0] == "gunicorn" else ["python"] if arguments[0] == "-m" else ["uvicorn"]
+    run = Run("run", "--", *begin, *arguments, "--host", "198.18.0.2", "app:app")
+    status, _, err = run.end()
+    assert status == 2
+    assert "a stack lives in one process: run one, `uvicorn --loop fastnet.aio:new_event_loop --host 198.18.0.2" in " ".join(err.split())
+
+
+def test_one_worker_is_none() -> None:
+    run = Run("run", "--", "sh", "-c", "echo ran $*", "sh", "uvicorn", "--workers", "1", "--host", "198.18.0.2")
+    assert run.end()[:2] == (0, "ran uvicorn --workers 1 --host 198.18.0.2\n")
+
+
+# ---- without root ----
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> list[str]:
+    """A command that runs another as a user without rights, for whom the TUN device is open."""
+    device = tmp_path / "tun"
+    script = f'mount --bind {device} /dev/net/tun && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"'
+    with contextlib.suppress(OSError):
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(10, 200))
+        device.chmod(0o666)
+    command = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    attempt = [*command, sys.executable, "-c", "import fastnet; open('/dev/net/tun', 'r+b', 0)"]
+    tried = subprocess.run(attempt, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no user without rights can have a TUN device here: {tried.stderr}")
+    return command
+
+
+def test_a_comparison_without_root(as_nobody: list[str]) -> None:
+    """rich has a thread, and a user namespace takes a process without."""
+    rows = ["--row", "fastnet", "--row", "kernel"]
+    run = Run("compare", "--rounds", "1", "--duration", "0.1", *rows, "--json", program=[*as_nobody, *FASTNET])
+    status, out, err = run.end()
+    if "sysctl" in err:
+        pytest.skip(err)
+    assert status == 0, err
+    assert set(json.loads(out)["rows"]) == {"fastnet", "kernel"}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_server_without_root(as_nobody: list[str], name: str) -> None:
+    run = Run("serve", "http", "--json", "--", *COMMAND, program=[*as_nobody, *FASTNET])
+    assert run.process.stdout is not None
+    line = run.process.stdout.readline()
+    if not line:
+        _, _, err = run.end()
+        pytest.skip(err)
+    run.send(name, "group")
+    assert run.end()[0] in {code(name), 143}
