@@ -10,8 +10,6 @@ from libc.string cimport memset
 
 from fastnet._ring cimport PacketRing, packet_at
 
-from fastnet.forks import ForkedError
-
 
 cdef extern from *:
     """
@@ -211,9 +209,12 @@ cdef class Tun:
             self.event = -1
         return 0
 
-    cpdef int after_fork(self) except -1:
-        """In a child, for a device that a stack of the parent has: only the parent's descriptors are left, and every call raises ForkedError."""
-        self.forked = True
+    cpdef int after_fork(self, error) except -1:
+        """In a child, for a device that a stack of the parent has: only the parent's descriptors are left.
+
+        :param error: what every call but ``close`` raises from now on
+        """
+        self.gone = error
         for descriptor in (self.fd, self.event):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -221,9 +222,9 @@ cdef class Tun:
         return 0
 
     cdef int check(self) except -1:
-        """What is closed says so by its errors, what has forked by this one."""
-        if self.forked:
-            raise ForkedError()
+        """What is closed says so by its errors; what is another process's, by that one's."""
+        if self.gone is not None:
+            raise self.gone()
         return 0
 
     cpdef int receive(self, PacketRing ring) except -1:

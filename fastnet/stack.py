@@ -14,7 +14,7 @@ from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
 from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
-from fastnet.forks import watch
+from fastnet.forks import ForkedError, watch
 from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.challenges import ChallengeBudget
 from fastnet.tcp.congestion import algorithm
@@ -103,7 +103,7 @@ class Stack:
         self.context.forked = True
         device = innermost(self.device)
         if hasattr(device, "after_fork"):
-            device.after_fork()
+            device.after_fork(ForkedError)
 
     def poll(self, now: int) -> int:
         """One round: receive a batch, let the protocol run, fire timers that are due, send.
