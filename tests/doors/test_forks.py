@@ -306,11 +306,15 @@ def test_a_child_that_lives_on_hides_no_hang_up(driver: Driver) -> None:
     poll = select.poll()
     poll.register(sock.fileno())
     ours, theirs = os.pipe()
+    said, saying = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(theirs)
+        os.write(saying, b"!")
         os.read(ours, 1)
         os._exit(0)
+    # It has let go before it says so.
+    assert os.read(said, 1) == b"!"
     assert sock.connect_ex((KERNEL, 9)) == 115
     events = 0
     for _ in range(100):
@@ -318,8 +322,8 @@ def test_a_child_that_lives_on_hides_no_hang_up(driver: Driver) -> None:
         events = found[0][1] if found else 0
         if events & select.POLLERR:
             break
-    os.close(theirs)
-    os.close(ours)
+    for number in (ours, theirs, said, saying):
+        os.close(number)
     os.waitpid(child, 0)
     assert events & select.POLLERR
     sock.close()
