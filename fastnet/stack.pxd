@@ -11,6 +11,7 @@ cdef int TCP, CE, CODEPOINT, ECT_0
 
 
 cdef class Stack:
+    cdef object __weakref__
     cdef public object device
     cdef public tuple addresses
     cdef public object own

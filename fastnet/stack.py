@@ -14,6 +14,7 @@ from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
 from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
+from fastnet.forks import ForkedError, watch
 from fastnet.ip.addresses import AddressSet
 from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.challenges import ChallengeBudget
@@ -39,6 +40,13 @@ BROADCAST = 0xFFFFFFFF
 """How an IPv4 address begins that is no single host's, or this one's, and the one of everybody."""
 NEVER = (1 << 63) - 1
 """What ``next_deadline`` says when no timer runs."""
+
+
+def innermost(device: Any) -> Any:
+    """The device behind those that stand before another (an impairment, a capture)."""
+    while hasattr(device, "device"):
+        device = device.device
+    return device
 
 
 class Stack:
@@ -91,6 +99,16 @@ class Stack:
         self.context.challenges = ChallengeBudget(random)
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(self.context, random(16), random, self.loops)
+        if hasattr(innermost(device), "fileno"):
+            # What the parent and a child would both read and write. A device in memory is copied.
+            watch(self)
+
+    def after_fork(self) -> None:
+        """This process is a child: the stack and its device are the parent's (``fastnet.forks``)."""
+        self.context.forked = True
+        device = innermost(self.device)
+        if hasattr(device, "after_fork"):
+            device.after_fork(ForkedError)
 
     def poll(self, now: int) -> int:
         """One round: receive a batch, let the protocol run, fire timers that are due, send.
@@ -98,6 +116,8 @@ class Stack:
         :param now: the time, ns
         :returns: when to call again at the latest, ns; ``now`` when more packets wait already; ``NEVER`` without timers
         """
+        if self.context.forked:
+            self.context.check()
         received = self.device.receive(self.received)
         if received:
             self.packets_arrive(now)
@@ -152,6 +172,8 @@ class Stack:
 
     def flush(self, now: int) -> None:
         """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""
+        if self.context.forked:
+            self.context.check()
         if self.context.outbox:
             self.tcp.send_pending(now)
         if self.sending.count:
@@ -159,6 +181,8 @@ class Stack:
 
     def transmit(self) -> None:
         """Hand the transmit ring to the device; it comes back empty."""
+        if self.context.forked:
+            self.context.check()
         count = self.sending.count
         sent = self.device.transmit(self.sending)
         self.counters.IpOutRequests += count
@@ -169,6 +193,7 @@ class Stack:
 
         :raises OSError: EADDRINUSE, when somebody listens there
         """
+        self.context.check()
         return self.tcp.listen(address, port, backlog)
 
     def connect(
@@ -188,6 +213,7 @@ class Stack:
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
             4-tuple is in use)
         """
+        self.context.check()
         target = int(ipaddress.IPv4Address(remote))
         if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
             raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")

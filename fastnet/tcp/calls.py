@@ -112,6 +112,8 @@ class UserCalls(Tcb):
         :raises BrokenPipeError: our side is closed
         :raises OSError: the connection failed; ``errno`` says how
         """
+        if self.context.forked:
+            self.context.check()
         if self.error:
             raise OSError(self.error, errno.errorcode[self.error])
         if self.orphan or self.state not in SENDING:
@@ -145,6 +147,8 @@ class UserCalls(Tcb):
 
     def receive(self, size: int) -> bytes:
         """RECEIVE: at most ``size`` bytes; b"" when there are none now (``fin_received`` tells an end from a pause)."""
+        if self.context.forked:
+            self.context.check()
         receiver = self.receiver
         if receiver is None or receiver.buffer.length == 0:
             return b""
@@ -204,6 +208,8 @@ class UserCalls(Tcb):
 
     def shutdown(self) -> None:
         """CLOSE as RFC 9293 has it: no more to send, but still to receive (SHUT_WR)."""
+        if self.context.forked:
+            self.context.check()
         if self.state == ESTABLISHED or self.state == CLOSE_WAIT:
             self.need_sender().fin_queued = True
             self.move(EVENT_CLOSE)
@@ -211,6 +217,8 @@ class UserCalls(Tcb):
 
     def close(self, now: int) -> None:
         """The program lets go: an orderly end, or a RST where bytes were left unread (tcp_close())."""
+        if self.context.forked:
+            self.context.check()
         if self.orphan or self.state == CLOSED or self.state == TIME_WAIT:
             self.orphan = True
             return
@@ -250,6 +258,8 @@ class UserCalls(Tcb):
 
     def abort(self, now: int) -> None:
         """ABORT (RFC 9293 section 3.10.5): a RST to the peer, and everything is forgotten."""
+        if self.context.forked:
+            self.context.check()
         if self.state == CLOSED or self.state == TIME_WAIT:
             return
         self.put(self.snd_nxt, RST | ACK, now)

@@ -51,6 +51,7 @@ cdef class Context:
     cdef public long long time_wait_count
     cdef public long long orphans
     cdef public bint attached
+    cdef public bint forked
 
     @cython.locals(number=cython.Py_ssize_t)
     cpdef attach(self, FourTuple flow, Endpoint endpoint)
@@ -61,6 +62,7 @@ cdef class Context:
     cpdef Py_ssize_t burst(self, long long mss) except -1
     cpdef bint is_ecn_setup(self, Segment seg) except -1
     cpdef notify(self, Endpoint endpoint)
+    cpdef check(self)
     cpdef send_reset(self, Segment seg)
     cpdef send_ack(
         self, Segment seg, unsigned int snd_nxt, unsigned int rcv_nxt, unsigned int window, long long ts_val,

@@ -10,6 +10,7 @@ from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
 from fastnet.config import Settings
 from fastnet.counters import Counters
+from fastnet.forks import ForkedError
 from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
@@ -65,13 +66,14 @@ class Context:
     :ivar ready: endpoints whose owner has something to see
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
     :ivar last_seq: SND.NXT of the connection whose TIME-WAIT makes way for a SYN just now, -1 otherwise
+    :ivar forked: this process is a child of the stack's
     :ivar largest: bytes of data that the device takes in one packet and cuts into segments itself; 0 where it does not
     :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
     """
 
     __slots__ = (
-        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "memory", "mss",
-        "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
+        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "forked", "isn", "largest", "last_seq", "memory",
+        "mss", "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +106,15 @@ class Context:
         self.last_seq = -1
         self.time_wait_count = 0
         self.attached = False
+        self.forked = False
+
+    def check(self) -> None:
+        """A program's call: may it be made in this process?
+
+        :raises ForkedError: the stack is another process's
+        """
+        if self.forked:
+            raise ForkedError
 
     def attach(self, flow: FourTuple, endpoint: Endpoint) -> None:
         """Let an endpoint have the segments of a 4-tuple that nobody has."""

@@ -306,6 +306,8 @@ class ActiveConnection(Connection):
 
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): before the handshake is over there is nothing to end in order."""
+        if self.context.forked:
+            self.context.check()
         if self.state == SYN_SENT:
             self.become_orphan()
             self.error = errno.ECONNABORTED
@@ -321,6 +323,8 @@ class ActiveConnection(Connection):
 
     def abort(self, now: int) -> None:
         """ABORT (RFC 9293 section 3.10.5): in SYN-SENT the peer knows nothing that a RST could end."""
+        if self.context.forked:
+            self.context.check()
         if self.state == SYN_SENT:
             self.error = errno.ECONNABORTED
             self.finish(EVENT_CLOSE)
