@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import os
 import re
 import runpy
 import sys
@@ -121,3 +122,10 @@ def test_the_readmes_server() -> None:
     exec(compile(code, "README.md", "exec"), {"start": thread.start})
     thread.join(5)
     assert heard == [b"hello, world"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a TUN device takes root")
+def test_the_server_in_the_readme(capfd: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(import subprocess\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capfd.readouterr().out == "hello from fastnet\n"
