@@ -1,6 +1,5 @@
 """The kernel's own clients against fastnet over a real TUN device: what they see, and what the wire carries."""
 
-import errno
 import hashlib
 import socket
 import struct
