@@ -348,7 +348,7 @@ def patch_process() -> None:
 
 def _finish(ambient: LaterAmbient) -> None:
     driver = ambient.taken
-    if driver is None:
+    if driver is None or driver.forked:
         return
     driver.stop()
     stack = driver.stack
