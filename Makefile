@@ -12,7 +12,7 @@ SECONDS ?= 60
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential wheel-test clean system-build system-run system-test
+.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential misuse wheel-test clean system-build system-run system-test
 # The check of the system comes before the build, which takes minutes.
 .NOTPARALLEL:
 all: build
@@ -72,6 +72,10 @@ fuzz: $(BUILD)
 # The same packets to the kernel and to the stack: what they answer differently must be one of docs/differences.md.
 fuzz-differential: system-test $(BUILD)
 	$(BIN)/python -m tests.fuzz --differential --seconds $(SECONDS) $(ARGS)
+
+# Every class, method, constructor and attribute that is compiled, with wrong arguments, in child processes: ten minutes or so.
+misuse: $(BUILD)
+	$(BIN)/python -m tests.misuse $(ARGS)
 
 # An sdist and a wheel, and the wheel alone in a clean environment.
 wheel-test: $(BUILD)

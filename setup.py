@@ -27,7 +27,14 @@ DIRECTIVES = {
     "cdivision": True,
     "linetrace": DEBUG,
     "profile": DEBUG,
+    # From Python, None is not passed where an object of C's is expected, and nothing is copied behind the constructors' backs.
+    "allow_none_for_extension_args": False,
+    "auto_pickle": False,
 }
+
+# The protocol in .py does without what makes leaves quick: None, a wrong index and a division by zero raise there, as uncompiled. A
+# leaf checks its arguments and has pointers and sizes that nobody else writes.
+PROTOCOL_DIRECTIVES = {**DIRECTIVES, "boundscheck": True, "nonecheck": True, "cdivision": False}
 
 # What Cython's own code cannot keep to is left out: unused helpers and parameters, casts of function types, missing initializers.
 WARNINGS = [
@@ -62,23 +69,30 @@ def optimization(path: Path) -> str:
     return LEAVES if path.name.startswith("_") else PROTOCOL
 
 
-sources = [*Path("fastnet").rglob("*.pyx")]
-sources += [path for path in Path("fastnet").rglob("*.py") if path.with_suffix(".pxd").exists()]
+leaves = [*Path("fastnet").rglob("*.pyx")]
+protocol = [path for path in Path("fastnet").rglob("*.py") if path.with_suffix(".pxd").exists()]
 
-extensions = [
-    Extension(
+
+def extension(path: Path) -> Extension:
+    """The module that one file makes."""
+    return Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
         define_macros=[("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "0")] if DEBUG else [],
         extra_compile_args=[*WARNINGS, *(["-Werror"] if WERROR else []), optimization(path), "-g" if DEBUG else "-g0"],
     )
-    for path in sorted(sources)
-]
 
-if os.environ.get("FASTNET_NO_EXTENSIONS") == "1":
-    extensions = []
 
-setup(
-    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=JOBS),
-    options={"build_ext": {"parallel": JOBS}},
-)
+def extensions() -> list[Extension]:
+    """All of them, as C."""
+    if os.environ.get("FASTNET_NO_EXTENSIONS") == "1":
+        return []
+    groups = ((leaves, DIRECTIVES), (protocol, PROTOCOL_DIRECTIVES))
+    return [
+        module
+        for paths, directives in groups
+        for module in cythonize([extension(path) for path in sorted(paths)], compiler_directives=directives, nthreads=JOBS)
+    ]
+
+
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": JOBS}})

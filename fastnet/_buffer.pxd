@@ -14,7 +14,7 @@ cdef class ByteRing:
     cdef readonly Py_ssize_t length
     cdef int32_t reach
 
-    cpdef Py_ssize_t block_for(self, Py_ssize_t wanted) noexcept
+    cpdef Py_ssize_t block_for(self, Py_ssize_t wanted) except -1
     cdef int _grow(self, Py_ssize_t wanted) except -1
     cdef void store(self, Py_ssize_t offset, const uint8_t *source, Py_ssize_t n) noexcept nogil
     cdef void load(self, Py_ssize_t offset, uint8_t *target, Py_ssize_t n) noexcept nogil

@@ -45,13 +45,20 @@ cdef class ByteRing:
 
     def __dealloc__(self):
         free(self.data)
-        self.pool.allocated -= self.allocated
+        # A queue that was refused a wrong pool has none.
+        if self.allocated:
+            self.pool.allocated -= self.allocated
 
     def __len__(self):
         return self.length
 
-    cpdef Py_ssize_t block_for(self, Py_ssize_t wanted) noexcept:
-        """Bytes of the block that so many bytes would take."""
+    cpdef Py_ssize_t block_for(self, Py_ssize_t wanted) except -1:
+        """Bytes of the block that so many bytes would take.
+
+        :raises MemoryError: more than 2**30
+        """
+        if wanted > MAX_SIZE:
+            raise MemoryError(f"a queue of {wanted} bytes")
         cdef Py_ssize_t size = self.allocated if self.allocated else FIRST_SIZE
         while size < wanted:
             size *= 2
@@ -60,8 +67,6 @@ cdef class ByteRing:
     cdef int _grow(self, Py_ssize_t wanted) except -1:
         cdef Py_ssize_t size
         cdef uint8_t *data
-        if wanted > MAX_SIZE:
-            raise MemoryError(f"a queue of {wanted} bytes")
         size = self.block_for(wanted)
         data = <uint8_t *>malloc(size)
         if data == NULL:
@@ -132,6 +137,8 @@ cdef class ByteRing:
 
         :raises MemoryError: no memory
         """
+        if source is None:
+            raise TypeError("source cannot be None")
         if source.shape[0]:
             self.write(&source[0], source.shape[0])
         return 0
@@ -154,6 +161,8 @@ cdef class ByteRing:
 
     cpdef Py_ssize_t take_into(self, uint8_t[::1] target) except -1:
         """Move bytes from the head into a writable buffer; the number moved."""
+        if target is None:
+            raise TypeError("target cannot be None")
         cdef Py_ssize_t n = min(self.length, target.shape[0])
         if n:
             self.load(0, &target[0], n)

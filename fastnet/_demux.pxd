@@ -63,9 +63,9 @@ cdef class Demux:
     cdef void _let_go(self, int32_t number) noexcept nogil
     cdef void prefetch(self, const uint64_t *hashes, Py_ssize_t n) noexcept nogil
     cpdef void settle(self) noexcept
-    cpdef Py_ssize_t find(self, FourTuple flow) noexcept
+    cpdef Py_ssize_t find(self, FourTuple flow) except -2
     cpdef Py_ssize_t insert(self, FourTuple flow) except -1
-    cpdef Py_ssize_t remove(self, FourTuple flow) noexcept
+    cpdef Py_ssize_t remove(self, FourTuple flow) except -2
     cpdef Py_ssize_t listen(self, str address, uint16_t port) except -1
     cpdef Py_ssize_t unlisten(self, str address, uint16_t port) except -1
-    cpdef Py_ssize_t find_listener(self, FourTuple flow) noexcept
+    cpdef Py_ssize_t find_listener(self, FourTuple flow) except -2

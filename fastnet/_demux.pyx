@@ -271,8 +271,10 @@ cdef class Demux:
         for i in range(n):
             _prefetch(&self.slots[hashes[i] & self.mask])
 
-    cpdef Py_ssize_t find(self, FourTuple flow) noexcept:
+    cpdef Py_ssize_t find(self, FourTuple flow) except -2:
         """The number of a 4-tuple, or -1."""
+        if flow is None:
+            raise TypeError("flow cannot be None")
         return self._find(flow)
 
     cpdef Py_ssize_t insert(self, FourTuple flow) except -1:
@@ -281,6 +283,8 @@ cdef class Demux:
         :raises ValueError: it has one
         :raises MemoryError: no memory; nothing has changed
         """
+        if flow is None:
+            raise TypeError("flow cannot be None")
         cdef int32_t number
         cdef Key *key
         cdef Slot slot
@@ -304,8 +308,10 @@ cdef class Demux:
             self._migrate(STEPS)
         return number
 
-    cpdef Py_ssize_t remove(self, FourTuple flow) noexcept:
+    cpdef Py_ssize_t remove(self, FourTuple flow) except -2:
         """Forget a 4-tuple; the number it had, or -1."""
+        if flow is None:
+            raise TypeError("flow cannot be None")
         cdef Py_ssize_t number = NONE
         cdef Py_ssize_t at = self._probe(self.slots, self.mask, flow)
         if at >= 0:
@@ -445,8 +451,10 @@ cdef class Demux:
         self._let_go(number)
         return number
 
-    cpdef Py_ssize_t find_listener(self, FourTuple flow) noexcept:
+    cpdef Py_ssize_t find_listener(self, FourTuple flow) except -2:
         """The number of whoever listens where a 4-tuple's local side is, or -1."""
+        if flow is None:
+            raise TypeError("flow cannot be None")
         return self._find_listener(flow)
 
     cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil:
@@ -461,11 +469,14 @@ cdef class Demux:
                 return self.places[at] - 1
         return port.anywhere - 1 if v4 else NONE
 
-    def find_all(self, list flows, bint prefetch=True, Py_ssize_t times=1) -> int:
+    def find_all(self, list flows not None, bint prefetch=True, Py_ssize_t times=1) -> int:
         """For benchmarks: find a list of 4-tuples in batches of 64, without leaving C; how many were found.
 
-        :param times: go over the list so often
+        :param times: go over the list so often, at most a million times
+        :raises ValueError: more often
         """
+        if times > 1_000_000:
+            raise ValueError(f"{times} times")
         cdef Py_ssize_t i, _turn, first, n = len(flows), found = 0
         cdef uint64_t hashes[64]
         cdef PyObject **items = <PyObject **>malloc(max(n, 1) * sizeof(PyObject *))

@@ -58,10 +58,14 @@ cdef class FourTuple:
     :param remote_port: 0 to 65535
     :raises OSError: an address is not one
     :raises OverflowError: a port is out of range
+    :raises TypeError: ``__init__`` of one that has been made
     """
 
     def __init__(self, str local, uint16_t local_port, str remote, uint16_t remote_port):
         cdef uint64_t local_hi, local_lo, remote_hi, remote_lo
+        # Tables have it under its hash: it never changes. (The hash of what ``__new__`` alone made is 0.)
+        if self.hash:
+            raise TypeError("a FourTuple does not change")
         local_hi, local_lo = _words(local)
         remote_hi, remote_lo = _words(remote)
         self.set(local_hi, local_lo, remote_hi, remote_lo, local_port, remote_port)

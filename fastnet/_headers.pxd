@@ -9,6 +9,7 @@ cdef enum:
     # Bytes without options.
     IPV4_HEADER = 20
     TCP_HEADER = 20
+    ICMP_HEADER = 8
     PROTOCOL_ICMP = 1
     PROTOCOL_TCP = 6
 
@@ -16,6 +17,7 @@ cdef enum:
 cdef class Segment:
     cdef readonly FourTuple flow
     cdef object kept
+    cdef PacketRing ring
     cdef uint8_t *packet
     cdef readonly uint32_t packet_length
     cdef readonly uint32_t header_length
@@ -50,7 +52,7 @@ cdef class Segment:
 
 
 cdef class SegmentBatch:
-    cdef readonly list segments
+    cdef readonly tuple segments
     cdef readonly PacketRing ring
     cdef void **pointers
     cdef uint64_t *hashes
@@ -62,5 +64,5 @@ cdef class SegmentBatch:
     cdef readonly Py_ssize_t codepoints
 
     cpdef Py_ssize_t parse(self) noexcept
-    cpdef void look_up(self, Demux demux) noexcept
+    cpdef int look_up(self, Demux demux) except -1
     cdef bint _is_local(self, uint32_t address) noexcept nogil

@@ -19,11 +19,10 @@ from fastnet._bytes cimport load16, load32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
-from fastnet._ring cimport OWN, PacketRing, packet_at
+from fastnet._ring cimport OWN, PacketRing, length_at, packet_at
 
 
 cdef enum:
-    ICMP_HEADER = 8
     _UNREACHABLE = 3
     _SOURCE_QUENCH = 4
     _TIME_EXCEEDED = 11
@@ -162,6 +161,8 @@ cdef class Segment:
 
         :raises ValueError: the payload is shorter
         """
+        if target is None:
+            raise TypeError("target cannot be None")
         if <uint64_t>skip + size > self.payload_length:
             raise ValueError(f"{size} bytes at {skip} of a payload of {self.payload_length}")
         target.write(self.packet + self.header_length + skip, size)
@@ -172,6 +173,8 @@ cdef class Segment:
 
         :raises ValueError: the payload is shorter, or the offset lies before the tail
         """
+        if target is None:
+            raise TypeError("target cannot be None")
         if size > self.payload_length or offset < target.length or offset > MAX_WINDOW + target.length:
             raise ValueError(f"{size} bytes of a payload of {self.payload_length} at {offset} of a queue of {target.length}")
         target.place(offset, self.packet + self.header_length, size)
@@ -185,8 +188,13 @@ cdef class Segment:
         """The SACK blocks (RFC 2018) as (left, right) pairs, at most four."""
         return [(self.sack[2 * i], self.sack[2 * i + 1]) for i in range(self.sack_count)]
 
-    def read(self, const uint8_t[::1] packet) -> None:
-        """Parse one packet given as bytes, which are kept until the next. For tests and tools."""
+    def read(self, const uint8_t[::1] packet not None) -> None:
+        """Parse one packet given as bytes, which are kept until the next. For tests and tools.
+
+        :raises TypeError: the segment belongs to a batch
+        """
+        if self.ring is not None:
+            raise TypeError("the segments of a batch are filled from its ring")
         self.kept = packet
         self.parse(<uint8_t *>&packet[0] if packet.shape[0] else NULL, packet.shape[0], False, False)
 
@@ -345,31 +353,31 @@ cdef class Segment:
             i += size
 
 
-# A pointer to this is how the GIL-free loop reaches a Segment: taking a new reference would need the GIL.
-ctypedef bint (*parse_function)(void *, uint8_t *, uint32_t, bint, bint) noexcept nogil
+cdef enum:
+    # What the loop over a batch counts: no good TCP segment; a good packet with an ECN codepoint.
+    OTHER = 1
+    MARKED = 2
+
+# Pointers to these are how the GIL-free loops reach a Segment: taking a new reference would need the GIL.
+ctypedef int (*parse_function)(void *, void *, uint8_t *, uint32_t, uint8_t, uint64_t *) noexcept nogil
+ctypedef void (*look_up_function)(void *, void *) noexcept nogil
 
 
-cdef bint _parse_one(Segment segment, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil:
-    """Parse; does the packet have an ECN codepoint?"""
-    segment.parse(packet, n, checked, loops)
-    return segment.cause == C_NONE and segment.tos & 3 != 0
-
-
-cdef uint64_t _hash_of(Segment segment) noexcept nogil:
-    return segment.flow.hash
-
-ctypedef uint64_t (*hash_function)(void *) noexcept nogil
-
-cdef parse_function _parse_pointer = <parse_function>_parse_one
-cdef hash_function _hash_pointer = <hash_function>_hash_of
-
-
-cdef void _refuse(Segment segment) noexcept nogil:
-    segment.cause = C_IP_ADDRESS
-
-
-cdef uint32_t _target_of(Segment segment) noexcept nogil:
-    return load32(segment.packet + 16) if segment.cause == C_NONE else 0
+cdef int _parse_one(
+    Segment segment, SegmentBatch batch, uint8_t *packet, uint32_t n, uint8_t checked, uint64_t *hash
+) noexcept nogil:
+    """Parse one packet of a batch, refuse it if it is for somebody else, and note its hash; bits OTHER and MARKED."""
+    cdef int seen = 0
+    segment.parse(packet, n, checked, batch.loops or checked == OWN)
+    hash[0] = segment.flow.hash
+    if segment.cause == C_NONE:
+        if segment.tos & 3:
+            seen = MARKED
+        if batch.network_count and not batch._is_local(load32(packet + 16)):
+            segment.cause = C_IP_ADDRESS
+    if segment.cause != C_NONE or segment.protocol != PROTOCOL_TCP:
+        seen |= OTHER
+    return seen
 
 
 cdef void _look_up(Segment segment, Demux demux) noexcept nogil:
@@ -381,18 +389,8 @@ cdef void _look_up(Segment segment, Demux demux) noexcept nogil:
     segment.number = <int32_t>number
 
 
-cdef bint _is_other(Segment segment) noexcept nogil:
-    return segment.cause != C_NONE or segment.protocol != PROTOCOL_TCP
-
-ctypedef void (*look_up_function)(void *, void *) noexcept nogil
-ctypedef bint (*other_function)(void *) noexcept nogil
-ctypedef void (*refuse_function)(void *) noexcept nogil
-ctypedef uint32_t (*target_function)(void *) noexcept nogil
-
+cdef parse_function _parse_pointer = <parse_function>_parse_one
 cdef look_up_function _look_up_pointer = <look_up_function>_look_up
-cdef other_function _other_pointer = <other_function>_is_other
-cdef refuse_function _refuse_pointer = <refuse_function>_refuse
-cdef target_function _target_pointer = <target_function>_target_of
 
 
 @cython.final
@@ -404,13 +402,14 @@ cdef class SegmentBatch:
         others are refused under IpInAddrErrors. Empty: nothing is refused
     :param loops: packets from an address to itself may come: the device loops back
     :raises ValueError: not an IPv4 address or network
-    :ivar segments: list of ``Segment``, one per slot, made once
+    :ivar segments: a ``Segment`` for each slot, made once; each keeps the ring's memory alive
     :ivar count: how many of them the last ``parse()`` filled
     :ivar others: how many of those are no good TCP segments; ``codepoints``: how many have an ECN codepoint (RFC 3168)
     """
 
     def __cinit__(self, PacketRing ring not None, addresses=(), bint loops=False):
         cdef Py_ssize_t i
+        cdef Segment segment
         parsed = [ipaddress.IPv4Network(text) for text in addresses]
         self.network_count = len(parsed)
         self.networks = <uint32_t *>PyMem_Malloc(2 * max(1, len(parsed)) * sizeof(uint32_t))
@@ -421,13 +420,16 @@ cdef class SegmentBatch:
             self.networks[2 * i + 1] = int(network.netmask)
         self.ring = ring
         self.loops = loops
-        self.segments = [Segment.__new__(Segment) for _ in range(ring.slots)]
+        # A tuple: below are pointers to what is in it.
+        self.segments = tuple([Segment.__new__(Segment) for _ in range(ring.slots)])
         self.pointers = <void **>PyMem_Malloc(ring.slots * sizeof(void *))
         self.hashes = <uint64_t *>PyMem_Malloc(ring.slots * sizeof(uint64_t))
         if self.pointers == NULL or self.hashes == NULL:
             raise MemoryError()
         for i in range(ring.slots):
-            self.pointers[i] = <void *><PyObject *>self.segments[i]
+            segment = self.segments[i]
+            segment.ring = ring
+            self.pointers[i] = <void *><PyObject *>segment
         self.count = 0
 
     def __dealloc__(self):
@@ -439,36 +441,37 @@ cdef class SegmentBatch:
         """Parse every packet of the ring, without the GIL; returns how many."""
         cdef Py_ssize_t i, others = 0, codepoints = 0, n = self.ring.count
         cdef PacketRing ring = self.ring
+        cdef int seen
         with nogil:
             for i in range(n):
-                codepoints += _parse_pointer(
-                    self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i], self.loops or ring.is_checked[i] == OWN
+                seen = _parse_pointer(
+                    self.pointers[i], <void *>self, packet_at(ring, i), length_at(ring, i), ring.is_checked[i], &self.hashes[i]
                 )
-                self.hashes[i] = _hash_pointer(self.pointers[i])
-                if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
-                    _refuse_pointer(self.pointers[i])
-                others += _other_pointer(self.pointers[i])
+                others += seen & OTHER
+                codepoints += (seen & MARKED) >> 1
         self.count = n
         self.others = others
         self.codepoints = codepoints
         return n
 
-    cpdef void look_up(self, Demux demux) noexcept:
+    cpdef int look_up(self, Demux demux) except -1:
         """Find every packet's ``number``, without the GIL and with the cache misses of the batch overlapping.
 
         It is the number of the 4-tuple, else of the listener at its local side, else -1; true as of now. A packet that comes after
         another of the same 4-tuple may have to look again.
         """
+        if demux is None:
+            raise TypeError("demux cannot be None")
         cdef Py_ssize_t i
         with nogil:
             demux.prefetch(self.hashes, self.count)
             for i in range(self.count):
                 _look_up_pointer(self.pointers[i], <void *>demux)
+        return 0
 
     cdef bint _is_local(self, uint32_t address) noexcept nogil:
         cdef Py_ssize_t i
         for i in range(self.network_count):
             if address & self.networks[2 * i + 1] == self.networks[2 * i]:
                 return True
-        # Already refused for something else.
-        return address == 0
+        return False

@@ -7,7 +7,13 @@ cdef enum:
     OWN = 2
 
 
+cdef class Block:
+    cdef uint8_t *data
+    cdef Py_ssize_t size
+
+
 cdef class PacketRing:
+    cdef Block block
     cdef readonly object memory
     cdef readonly object lengths
     cdef uint8_t *data
@@ -19,10 +25,17 @@ cdef class PacketRing:
     cdef readonly Py_ssize_t slots
     cdef readonly Py_ssize_t stride
     cdef readonly Py_ssize_t capacity
-    cdef public Py_ssize_t count
+    cdef readonly Py_ssize_t count
 
     cpdef void clear(self) noexcept
+    cpdef int hold(self, Py_ssize_t count) except -1
     cpdef bint append(self, const uint8_t[::1] packet) except -1
+
+
+cdef inline uint32_t length_at(PacketRing ring, Py_ssize_t slot) noexcept nogil:
+    """Bytes of the packet in a slot: never more than the slot has, whatever Python wrote into ``lengths``."""
+    cdef uint32_t length = ring.length[slot]
+    return length if length <= ring.capacity else <uint32_t>ring.capacity
 
 
 cdef inline uint8_t *packet_at(PacketRing ring, Py_ssize_t slot) noexcept nogil:

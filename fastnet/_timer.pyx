@@ -25,6 +25,8 @@ cdef enum:
     FREE = -1
 
 cdef int64_t FOREVER = 0x7fffffffffffffffLL
+# 146 years: with a later now, deadlines that are counted from it would lie in the past, and be due for ever.
+cdef int64_t LATEST = 0x4000000000000000LL
 NEVER = FOREVER
 
 
@@ -34,13 +36,15 @@ cdef class TimerWheel:
 
     :param now: the time to begin at, ns
     :param resolution: length of a tick, ns
-    :raises ValueError: resolution below 1
+    :raises ValueError: resolution below 1, or now below 0
     """
 
     def __cinit__(self, int64_t now=0, int64_t resolution=1_000_000):
         cdef Py_ssize_t i
         if resolution < 1:
             raise ValueError("a tick lasts at least a nanosecond")
+        if now < 0:
+            raise ValueError("a wheel's time begins at 0 or later")
         self.timers = NULL
         self.allocated = 0
         self.owners = []
@@ -135,7 +139,8 @@ cdef class TimerWheel:
         cdef int32_t handle, following
         while True:
             stop = self._next_tick()
-            if stop > tick:
+            # FOREVER is no tick: nothing waits any more.
+            if stop > tick or stop == FOREVER:
                 break
             self.tick = stop
             # From the top down: timers of a higher level may belong into the slot of a lower one that is due just now.
@@ -160,7 +165,7 @@ cdef class TimerWheel:
         """Start a timer; its handle, which is good until it fires or is removed.
 
         :param owner: what ``expire`` gives back; a reference is held until then
-        :param deadline: ns; one in the past is due at once
+        :param deadline: ns; one in the past is due at once, ``NEVER`` never
         """
         cdef int32_t handle
         if self.free == NONE:
@@ -205,10 +210,17 @@ cdef class TimerWheel:
 
         Timers come in the order of their ticks, those of one tick in the order in which they were added. Time that goes backwards
         changes nothing.
+
+        :raises ValueError: now is later than 2**62 ns
         """
+        if now > LATEST:
+            raise ValueError(f"{now} ns is too late for a clock")
         cdef int32_t handle
         cdef object owner
         cdef int64_t tick = now // self.resolution
+        # Without this, whoever starts a timer again some time after an earlier now would be due at once, for ever.
+        if tick < self.tick:
+            return None
         if self.heads[DUE] == NONE:
             if tick > self.tick:
                 self._advance(tick)

@@ -9,6 +9,7 @@ cdef class Tun:
     cdef readonly bint offload
     cdef int fd
     cdef int event
+    cdef bint begun
     cdef readonly long long tx_errors
     cdef readonly int last_errno
     cdef int header

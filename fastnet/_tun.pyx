@@ -8,7 +8,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
-from fastnet._ring cimport PacketRing, packet_at
+from fastnet._ring cimport PacketRing, length_at, packet_at
 
 
 cdef extern from *:
@@ -140,10 +140,12 @@ cdef class Tun:
 
     def __cinit__(self, str name="", int mtu=1500, bint multi_queue=False, bint offload=False):
         cdef char buffer[64]
-        cdef bytes encoded = name.encode()
+        cdef bytes encoded
         cdef int flags = IFF_TUN | IFF_NO_PI
         cdef int failed
         self.fd = self.event = -1
+        self.begun = True
+        encoded = name.encode()
         if not MTU_MIN <= mtu <= MTU_MAX:
             raise ValueError(f"an MTU is {MTU_MIN} to {MTU_MAX} bytes, not {mtu}")
         if len(encoded) >= IFNAMSIZ or "/" in name or " " in name:
@@ -178,6 +180,9 @@ cdef class Tun:
         self.tx_errors = 0
 
     def __dealloc__(self):
+        # Arguments of wrong types: nothing was opened, and 0 is somebody's descriptor.
+        if not self.begun:
+            return
         if self.fd >= 0:
             os.close(self.fd)
         if self.event >= 0:
@@ -232,6 +237,8 @@ cdef class Tun:
 
         :raises OSError: the device is gone
         """
+        if ring is None:
+            raise TypeError("ring cannot be None")
         cdef Py_ssize_t slot = ring.count, n = 0, total = 0
         cdef int failed = 0
         if self.fd < 0:
@@ -259,6 +266,8 @@ cdef class Tun:
 
     cpdef int transmit(self, PacketRing ring) except -1:
         """Write all packets of a ring, which is empty afterwards; how many the kernel took. What it refuses is counted, not raised."""
+        if ring is None:
+            raise TypeError("ring cannot be None")
         cdef Py_ssize_t slot = 0, n
         cdef int tries = 0, sent = 0
         if self.fd < 0:
@@ -269,7 +278,7 @@ cdef class Tun:
                     _vnet_header(
                         packet_at(ring, slot) - self.header, packet_at(ring, slot), ring.is_checked[slot], ring.segment_size[slot]
                     )
-                n = c_write(self.fd, packet_at(ring, slot) - self.header, ring.length[slot] + self.header)
+                n = c_write(self.fd, packet_at(ring, slot) - self.header, length_at(ring, slot) + self.header)
                 if n < 0:
                     if errno == EINTR or errno == EAGAIN and tries < RETRIES:
                         tries += 1

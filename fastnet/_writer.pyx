@@ -11,7 +11,7 @@ from fastnet._buffer cimport ByteRing
 from fastnet._bytes cimport load32, store16_raw, store32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._flow cimport FourTuple
-from fastnet._headers cimport IPV4_HEADER, PROTOCOL_ICMP, PROTOCOL_TCP, TCP_HEADER, Segment
+from fastnet._headers cimport ICMP_HEADER, IPV4_HEADER, PROTOCOL_ICMP, PROTOCOL_TCP, TCP_HEADER, Segment
 from fastnet._ring cimport PacketRing, packet_at
 
 
@@ -28,10 +28,13 @@ cdef class SegmentWriter:
     :param flush: called when the ring is full; it must empty it (hand it to the device)
     :param ttl: the usual time to live
     :param offload: the device computes checksums of data and cuts large packets into segments
+    :raises TypeError: flush cannot be called
     :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
     """
 
-    def __init__(self, PacketRing ring not None, flush, uint8_t ttl=64, bint offload=False):
+    def __cinit__(self, PacketRing ring not None, flush, uint8_t ttl=64, bint offload=False):
+        if not callable(flush):
+            raise TypeError(f"flush is called when the ring is full: {flush!r} cannot be")
         # Any ring will do: its slots hold 128 bytes at least, and headers with all options 120.
         self.ring = ring
         self.flush = flush
@@ -73,14 +76,18 @@ cdef class SegmentWriter:
         :param blocks: SACK blocks (RFC 2018), (left, right) pairs; at most ``MAX_SACK_BLOCKS``, of which 3 fit beside timestamps
         :param urgent: the urgent pointer's field
         """
+        if flow is None:
+            raise TypeError("flow cannot be None")
+        cdef uint32_t edges[8]
+        cdef uint32_t count = 0 if blocks is None else _read_blocks(edges, blocks, 3 if timestamps else 4)
         cdef uint8_t *packet = self.reserve()
         cdef uint32_t header = TCP_HEADER
         cdef uint64_t options = 0
         if timestamps:
             options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
-        if blocks is not None:
-            header += _put_blocks(packet + IPV4_HEADER + header, blocks, 3 if timestamps else 4, &options)
+        if count:
+            header += _put_blocks(packet + IPV4_HEADER + header, edges, count, &options)
         _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, 0)
         return 0
 
@@ -92,6 +99,8 @@ cdef class SegmentWriter:
 
         :param wscale: shift count, or -1 for no window scale option
         """
+        if flow is None:
+            raise TypeError("flow cannot be None")
         cdef uint8_t *packet = self.reserve()
         cdef uint8_t *option = packet + IPV4_HEADER + TCP_HEADER
         cdef uint32_t word = 0x02040000U | <uint32_t>(mss & 0xffff)
@@ -124,6 +133,8 @@ cdef class SegmentWriter:
 
         :raises ValueError: more than 40 bytes of options
         """
+        if flow is None or options is None:
+            raise TypeError("flow and options cannot be None")
         cdef uint32_t i, size = <uint32_t>(len(options) + 3) & ~3U
         cdef uint8_t *packet
         cdef uint64_t total = 0
@@ -147,6 +158,10 @@ cdef class SegmentWriter:
         :param segment_size: bytes of data that the device is to put into a segment, where it cuts large packets itself
         :raises ValueError: the bytes are not there, or do not fit a slot
         """
+        if flow is None or source is None:
+            raise TypeError("flow and source cannot be None")
+        cdef uint32_t edges[8]
+        cdef uint32_t count = 0 if blocks is None else _read_blocks(edges, blocks, 3 if timestamps else 4)
         cdef uint8_t *packet
         cdef uint32_t header = TCP_HEADER
         cdef uint64_t options = 0
@@ -159,8 +174,8 @@ cdef class SegmentWriter:
         if timestamps:
             options = _put_timestamps(packet + IPV4_HEADER + TCP_HEADER, ts_val, ts_ecr)
             header += 12
-        if blocks is not None:
-            header += _put_blocks(packet + IPV4_HEADER + header, blocks, 3 if timestamps else 4, &options)
+        if count:
+            header += _put_blocks(packet + IPV4_HEADER + header, edges, count, &options)
         if size < 0 or offset < 0 or size > source.length - offset:
             raise ValueError(f"{size} bytes at {offset} of a queue of {source.length}")
         if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
@@ -174,12 +189,16 @@ cdef class SegmentWriter:
 
     cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1:
         """An ICMP message with the rest of another one: the echo reply to an echo request (RFC 792)."""
-        cdef uint8_t *packet
+        if flow is None or request is None:
+            raise TypeError("flow and request cannot be None")
+        # The slot first: to make room for it may run a program, which may fill the request anew.
+        cdef uint8_t *packet = self.reserve()
         cdef uint8_t *message
         cdef uint32_t n = request.payload_length
+        if request.packet == NULL or n < ICMP_HEADER:
+            raise ValueError(f"an ICMP message has {ICMP_HEADER} bytes at least, not {n}")
         if IPV4_HEADER + n > self.ring.capacity:
             raise ValueError(f"an ICMP message of {n} bytes does not fit a packet")
-        packet = self.reserve()
         message = packet + IPV4_HEADER
         memcpy(message, request.packet + request.header_length, n)
         self.ring.is_checked[self.ring.count] = 0
@@ -192,7 +211,12 @@ cdef class SegmentWriter:
         return 0
 
     def repeat(self, FourTuple flow not None, Py_ssize_t times, ByteRing source=None, Py_ssize_t size=0):
-        """For benchmarks: build so many segments with timestamps into the ring, over and over, without leaving C."""
+        """For benchmarks: build so many segments with timestamps into the ring, over and over, without leaving C.
+
+        :raises ValueError: more than a million
+        """
+        if times > 1_000_000:
+            raise ValueError(f"{times} times")
         cdef Py_ssize_t i
         for i in range(times):
             if self.ring.count == self.ring.slots:
@@ -210,21 +234,25 @@ cdef inline uint64_t _put_timestamps(uint8_t *option, uint32_t ts_val, uint32_t 
     return <uint64_t>0x0101080aU + ts_val + ts_ecr
 
 
-cdef uint32_t _put_blocks(uint8_t *option, list blocks, Py_ssize_t room, uint64_t *total) except? 0:
-    """A SACK option behind two NOPs (RFC 2018 section 3, laid out as Linux does); its bytes, and its sum added to ``total``."""
+@cython.boundscheck(True)
+cdef uint32_t _read_blocks(uint32_t *edges, list blocks, Py_ssize_t room) except? 0:
+    """The edges of the first SACK blocks; how many blocks. To read them may run a program, which must find no packet half done."""
     cdef Py_ssize_t i, count = min(room, len(blocks))
-    cdef uint32_t word = 0x01010500U | <uint32_t>(2 + 8 * count)
-    cdef uint32_t left, right
-    if count == 0:
-        return 0
+    for i in range(count):
+        edges[2 * i], edges[2 * i + 1] = blocks[i]
+    return <uint32_t>count
+
+
+cdef uint32_t _put_blocks(uint8_t *option, const uint32_t *edges, uint32_t count, uint64_t *total) noexcept nogil:
+    """A SACK option behind two NOPs (RFC 2018 section 3, laid out as Linux does); its bytes, and its sum added to ``total``."""
+    cdef uint32_t i
+    cdef uint32_t word = 0x01010500U | (2 + 8 * count)
     store32(option, word)
     total[0] += word
-    for i in range(count):
-        left, right = blocks[i]
-        store32(option + 4 + 8 * i, left)
-        store32(option + 8 + 8 * i, right)
-        total[0] += <uint64_t>left + right
-    return <uint32_t>(4 + 8 * count)
+    for i in range(2 * count):
+        store32(option + 4 + 4 * i, edges[i])
+        total[0] += edges[i]
+    return 4 + 8 * count
 
 
 # Checksums of headers are summed from the numbers that go in, not from the memory just written: reading back what was stored in

@@ -13,20 +13,20 @@ cdef int TCP, CE, CODEPOINT, ECT_0
 cdef class Stack:
     cdef object __weakref__
     cdef public object device
-    cdef public tuple addresses
-    cdef public object own
-    cdef public object settings
-    cdef public object clock
-    cdef public Counters counters
-    cdef public PacketRing received
+    cdef readonly tuple addresses
+    cdef readonly object own
+    cdef readonly object settings
+    cdef readonly object clock
+    cdef readonly Counters counters
+    cdef readonly PacketRing received
     cdef public bint loops
-    cdef public SegmentBatch batch
-    cdef public PacketRing sending
-    cdef public SegmentWriter writer
-    cdef public Context context
-    cdef public Tcp tcp
-    cdef public object ports
-    cdef public object single_addresses
+    cdef readonly SegmentBatch batch
+    cdef readonly PacketRing sending
+    cdef readonly SegmentWriter writer
+    cdef readonly Context context
+    cdef readonly Tcp tcp
+    cdef readonly object ports
+    cdef readonly object single_addresses
     cdef public object hairpin
 
     @cython.locals(received=cython.Py_ssize_t)

@@ -73,6 +73,8 @@ class Stack:
         random: Callable[[int], bytes] = os.urandom,
         slots: int = 256,
     ) -> None:
+        if getattr(self, "tcp", None) is not None:
+            raise TypeError("a Stack is made once")
         self.device = device
         self.addresses = tuple(addresses)
         self.own = AddressSet(self.addresses)
@@ -113,6 +115,9 @@ class Stack:
         device = innermost(self.device)
         if hasattr(device, "after_fork"):
             device.after_fork(ForkedError)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Stack cannot be copied or pickled")
 
     def poll(self, now: int) -> int:
         """One round: receive a batch, let the protocol run, fire timers that are due, send.
@@ -169,7 +174,7 @@ class Stack:
         if seg.cause:
             self.counters.count(CAUSES[seg.cause])
         elif seg.protocol == TCP:
-            self.tcp.segments_arrive([seg], 1, now)
+            self.tcp.segments_arrive((seg,), 1, now)
         else:
             if message_arrives(seg, self.counters, self.writer, not self.settings.icmp_echo_ignore_all):
                 error_arrives(seg, self.context, now)

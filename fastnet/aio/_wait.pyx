@@ -28,8 +28,11 @@ cpdef int wait_for(int first, int second, long long timeout) except -1:
 
     :returns: bit 0 for the first, bit 1 for the second; 0 when time is up, or a signal came
     :raises OSError: as ppoll(2)
+    :raises ValueError: neither a descriptor nor an end
     """
     cdef int ready
+    if first < 0 and second < 0 and timeout < 0:
+        raise ValueError("there is nothing to wait for")
     with nogil:
         ready = _wait_for(first, second, timeout)
     if ready < 0:

@@ -11,13 +11,13 @@ cdef tuple OPENING
 
 
 cdef class Acceptor(Door):
-    cdef public object loop
-    cdef public Listener listener
-    cdef public object factory
-    cdef public object options
-    cdef public object server
-    cdef public object wrap
-    cdef public object variables
+    cdef readonly object loop
+    cdef readonly Listener listener
+    cdef readonly object factory
+    cdef readonly object options
+    cdef readonly object server
+    cdef readonly object wrap
+    cdef readonly object variables
 
     @cython.locals(connection=Connection, transport=Transport)
     cpdef ready(self, long long now)
@@ -26,8 +26,8 @@ cdef class Acceptor(Door):
 
 
 cdef class Opening(Door):
-    cdef public Connection connection
-    cdef public object done
+    cdef readonly Connection connection
+    cdef readonly object done
 
     @cython.locals(connection=Connection)
     cpdef ready(self, long long now)

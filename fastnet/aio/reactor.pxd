@@ -9,7 +9,7 @@ cdef int STACK, OTHERS
 
 
 cdef class Door:
-    cdef public Reactor reactor
+    cdef readonly Reactor reactor
 
     cpdef ready(self, long long now)
     cpdef lost(self)
@@ -18,19 +18,19 @@ cdef class Door:
 
 
 cdef class Reactor:
-    cdef public Stack stack
-    cdef public object loop
-    cdef public object clock
+    cdef readonly Stack stack
+    cdef readonly object loop
+    cdef readonly object clock
     cdef public int device
     cdef public int others
-    cdef public object queue
+    cdef readonly object queue
     cdef public long long busy_poll
     cdef public long long busy_until
     cdef public bint in_turn
     cdef public bint more
-    cdef public list last
-    cdef public object later
-    cdef public object lock
+    cdef readonly list last
+    cdef readonly object later
+    cdef readonly object lock
 
     @cython.locals(stack=Stack, context=Context, now=cython.longlong, found=cython.int)
     cpdef bint turns(self) except -1

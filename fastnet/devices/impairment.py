@@ -452,7 +452,7 @@ class ImpairedDevice:
         count = self.device.receive(ring)
         more = ring.count == ring.slots
         packets = [ring.packet(slot).tobytes() for slot in range(start, ring.count)]
-        ring.count = start
+        ring.hold(start)
         for packet in packets:
             self.incoming.tally.packets += 1
             self._arrived.extend(self.incoming.carry(packet))

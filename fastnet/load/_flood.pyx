@@ -91,7 +91,7 @@ cdef class Flood:
     cdef readonly double cpu
 
     def __cinit__(
-        self, Tun tun, uint32_t target, uint16_t port, uint32_t first_source, uint32_t sources=65536, uint64_t seed=0,
+        self, Tun tun or None, uint32_t target, uint16_t port, uint32_t first_source, uint32_t sources=65536, uint64_t seed=0,
     ):
         if not 1 <= sources <= 1 << 24 or sources & (sources - 1):
             raise ValueError(f"sources is a power of two up to {1 << 24}, not {sources}")
@@ -150,15 +150,18 @@ cdef class Flood:
         cdef Py_ssize_t i
         if kind not in _KINDS:
             raise ValueError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
-        if kind == "data" and not flows:
+        # What runs a program comes first.
+        pairs = [(int(address) & 0xffffffff, int(port) & 0xffff) for address, port in flows]
+        if kind == "data" and not pairs:
             raise ValueError("data needs connections to aim at")
-        free(self.flows)
-        self.flow_count = len(flows)
-        self.flows = <uint32_t *>malloc(2 * max(1, self.flow_count) * sizeof(uint32_t))
-        if self.flows == NULL:
+        cdef uint32_t *targets = <uint32_t *>malloc(2 * max(1, len(pairs)) * sizeof(uint32_t))
+        if targets == NULL:
             raise MemoryError()
-        for i in range(self.flow_count):
-            self.flows[2 * i], self.flows[2 * i + 1] = flows[i]
+        for i in range(len(pairs)):
+            targets[2 * i], targets[2 * i + 1] = pairs[i]
+        free(self.flows)
+        self.flows = targets
+        self.flow_count = len(pairs)
         return _KINDS[kind]
 
     cdef void _run(self, int what, long long packets, double rate, int64_t due) noexcept nogil:

@@ -133,7 +133,8 @@ class MemoryClient:
             part = packets[first : first + ring.slots]
             ring.memory[: len(part), HEADROOM : HEADROOM + part.shape[1]] = part
             ring.lengths[: len(part)] = part.shape[1]
-            ring.count = self.waiting = len(part)
+            self.waiting = len(part)
+            ring.hold(len(part))
             self.now += STEP
             device_time = self.device_time
             started = time.perf_counter_ns()

@@ -19,14 +19,14 @@ cdef bint UNCOMPILED
 
 
 cdef class UserCalls(Tcb):
-    cdef public Sender sender
+    cdef readonly Sender sender
     cdef public int state
     cdef public int error
     cdef public int soft_error
     cdef public unsigned char orphan
     cdef public unsigned char repeats
-    cdef public Patience patience
-    cdef public object congestion
+    cdef readonly Patience patience
+    cdef readonly object congestion
     cdef public long long send_limit
     cdef public long long receive_limit
     cdef public long long heard_at
@@ -38,14 +38,14 @@ cdef class UserCalls(Tcb):
     @cython.locals(limit=cython.longlong, memory=Memory, first=cython.longlong)
     cpdef Receiver need_receiver(self, long long now)
     @cython.locals(sender=Sender, room=cython.longlong)
-    cpdef Py_ssize_t send(self, object data) except -1
+    cpdef Py_ssize_t send(self, object data) except? -1
     @cython.locals(receiver=Receiver)
     cpdef bytes receive(self, long long size)
     @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
     cpdef was_read(self)
-    cpdef Py_ssize_t round_trip(self) except -1
-    cpdef Py_ssize_t readable(self) except -1
-    cpdef Py_ssize_t writable(self) except -1
+    cpdef Py_ssize_t round_trip(self) except? -1
+    cpdef Py_ssize_t readable(self) except? -1
+    cpdef Py_ssize_t writable(self) except? -1
     cpdef shutdown(self)
     cpdef close(self, long long now)
     cpdef abort(self, long long now)
@@ -62,5 +62,5 @@ cdef class UserCalls(Tcb):
     cpdef leave_source(self)
     cpdef finish(self, int event)
     cpdef set_cork(self, bint cork)
-    cpdef Py_ssize_t urgent_left(self) except -1
-    cpdef int unanswered(self) except -1
+    cpdef Py_ssize_t urgent_left(self) except? -1
+    cpdef int unanswered(self) except? -1

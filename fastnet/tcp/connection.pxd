@@ -65,7 +65,7 @@ cdef class Connection(UserCalls):
     cpdef state_timeout(self, long long now)
     cpdef give_up(self)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
-    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
+    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except? -1
     @cython.locals(patience=Patience)
     cpdef keep_alive(self, long long now)
     @cython.locals(receiver=Receiver)

@@ -46,6 +46,9 @@ class Connection(UserCalls):
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        raise TypeError("a stack makes its connections: Stack.connect(), Listener.accept()")
+
     def establish(self, context: Context, request: Request, seg: Segment, now: int) -> None:
         """Fill a new connection from a request and the segment that acknowledged its SYN-ACK."""
         self.fill(context, request, AFTER_HANDSHAKE, now)

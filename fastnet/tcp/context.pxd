@@ -31,20 +31,20 @@ cdef class Endpoint(Timed):
 
 @cython.final
 cdef class Context:
-    cdef public object settings
-    cdef public Counters counters
-    cdef public TimerWheel timers
-    cdef public SegmentWriter writer
-    cdef public IsnGenerator isn
-    cdef public object cookies
+    cdef readonly object settings
+    cdef readonly Counters counters
+    cdef readonly TimerWheel timers
+    cdef readonly SegmentWriter writer
+    cdef readonly IsnGenerator isn
+    cdef readonly object cookies
     cdef public object challenges
-    cdef public Memory memory
-    cdef public Demux demux
-    cdef public LocalPorts ports
-    cdef public list endpoints
-    cdef public list outbox
-    cdef public list ready
-    cdef public Acknowledgment ack
+    cdef readonly Memory memory
+    cdef readonly Demux demux
+    cdef readonly LocalPorts ports
+    cdef readonly list endpoints
+    cdef readonly list outbox
+    cdef readonly list ready
+    cdef readonly Acknowledgment ack
     cdef public int mss
     cdef public int largest
     cdef public long long last_seq
@@ -55,11 +55,11 @@ cdef class Context:
 
     @cython.locals(number=cython.Py_ssize_t)
     cpdef attach(self, FourTuple flow, Endpoint endpoint)
-    cpdef place(self, Py_ssize_t number, Endpoint endpoint)
+    cdef place(self, Py_ssize_t number, Endpoint endpoint)
     cpdef detach(self, FourTuple flow, Endpoint endpoint)
     cpdef arm(self, Timed endpoint, long long deadline)
     cpdef disarm(self, Timed endpoint)
-    cpdef Py_ssize_t burst(self, long long mss) except -1
+    cpdef Py_ssize_t burst(self, long long mss) except? -1
     cpdef bint is_ecn_setup(self, Segment seg) except -1
     cpdef notify(self, Endpoint endpoint)
     cpdef check(self)

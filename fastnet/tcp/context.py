@@ -27,6 +27,10 @@ class Timed:
 
     timer: int
 
+    def __reduce__(self) -> str:
+        # A copy would have the original's timer and place among the endpoints.
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled")
+
     def timer_fires(self, now: int) -> None:
         """TIMEOUT (RFC 9293 section 3.10.8): the wheel has let the timer go."""
         raise RuntimeError("whoever has a timer says what it does when it fires")
@@ -86,6 +90,8 @@ class Context:
         mtu: int,
         apart: bool = True,
     ) -> None:
+        if getattr(self, "settings", None) is not None:
+            raise TypeError("a Context is made once")
         self.settings = settings
         self.counters = counters
         self.timers = timers

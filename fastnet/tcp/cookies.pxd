@@ -23,7 +23,7 @@ cdef class CookieJar:
     cdef uint64_t old0
     cdef uint64_t old1
     cdef uint64_t read
-    cdef public object spent
+    cdef readonly object spent
 
     @cython.locals(count=cython.longlong)
     cpdef turn(self, long long now)

@@ -21,7 +21,7 @@ cdef class Flight:
 
 @cython.final
 cdef class LostFlights:
-    cdef public list heap
+    cdef readonly list heap
 
     @cython.locals(heap=list, i=cython.Py_ssize_t, above=Flight)
     cpdef push(self, Flight flight)
@@ -35,7 +35,7 @@ cdef class LostFlights:
 
 @cython.final
 cdef class SendOrder:
-    cdef public list queue
+    cdef readonly list queue
     cdef public Py_ssize_t oldest
     cdef public Py_ssize_t passed
     cdef public Py_ssize_t limit

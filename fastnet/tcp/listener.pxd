@@ -16,17 +16,17 @@ cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_TIMEOUT, VALID
 
 
 cdef class Listener(Tuned):
-    cdef public Context context
-    cdef public CookieJar cookies
-    cdef public str address
+    cdef readonly Context context
+    cdef readonly CookieJar cookies
+    cdef readonly str address
     cdef public int port
     cdef public bint closed
-    cdef public dict syn_queue
-    cdef public object accept_queue
+    cdef readonly dict syn_queue
+    cdef readonly object accept_queue
     cdef object queue_connection
     cdef public long long young
-    cdef public object gate
-    cdef public Refusals refused
+    cdef readonly object gate
+    cdef readonly Refusals refused
     cdef public long long syn_queue_high
     cdef public long long accept_queue_high
     cdef public long long requests

@@ -64,6 +64,8 @@ class Listener(Tuned):
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
+        if getattr(self, "context", None) is not None:
+            raise TypeError("a Listener is made once")
         settings = context.settings
         self.id = -1
         self.timer = -1

@@ -9,9 +9,9 @@ cdef int MIN_SNDBUF, PAGE
 
 @cython.final
 cdef class Memory:
-    cdef public Pool pool
-    cdef public Counters counters
-    cdef public Demux demux
+    cdef readonly Pool pool
+    cdef readonly Counters counters
+    cdef readonly Demux demux
     cdef public long long low
     cdef public long long pressure
     cdef public long long high

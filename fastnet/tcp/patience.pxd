@@ -16,6 +16,6 @@ cdef class Patience:
     cdef public int syn_retries
 
     cpdef set_user_timeout(self, long long milliseconds)
-    cpdef Py_ssize_t next_look(self, long long heard_at) except -1
+    cpdef Py_ssize_t next_look(self, long long heard_at) except? -1
     cpdef probe(self, long long heard_at, long long now)
     cpdef bint is_over(self, long long heard_at, long long now) except -1

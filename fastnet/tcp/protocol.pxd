@@ -7,10 +7,10 @@ from fastnet.tcp.context cimport Context, Endpoint, Timed
 
 @cython.final
 cdef class Tcp:
-    cdef public Context context
+    cdef readonly Context context
 
     @cython.locals(endpoints=list, i=cython.Py_ssize_t, seg=Segment, number=cython.Py_ssize_t, endpoint=Endpoint)
-    cpdef segments_arrive(self, list segments, Py_ssize_t count, long long now)
+    cpdef segments_arrive(self, tuple segments, Py_ssize_t count, long long now)
     @cython.locals(context=Context, number=cython.Py_ssize_t)
     cpdef Endpoint look_again(self, Segment seg)
     cpdef listen(self, str address, int port, long long backlog)

@@ -16,9 +16,11 @@ class Tcp:
     __slots__ = ("context",)
 
     def __init__(self, context: Context) -> None:
+        if getattr(self, "context", None) is not None:
+            raise TypeError("a Tcp is made once")
         self.context = context
 
-    def segments_arrive(self, segments: list[Segment], count: int, now: int) -> None:
+    def segments_arrive(self, segments: tuple[Segment, ...], count: int, now: int) -> None:
         """Hand each good segment of a batch to its endpoint: of its 4-tuple, of (address, port), of (any, port)."""
         endpoints = self.context.endpoints
         for i in range(count):

@@ -21,6 +21,6 @@ cdef class Rack:
     @cython.locals(rtt=cython.longlong)
     cpdef delivered(self, long long sent_at, unsigned int end, bint retransmitted, long long now)
     cpdef bint is_later_than(self, long long sent_at, unsigned int end) except -1
-    cpdef Py_ssize_t reordering_window(self, bint many, long long srtt) except -1
+    cpdef Py_ssize_t reordering_window(self, bint many, long long srtt) except? -1
     cpdef duplicate_reported(self, unsigned int una, unsigned int nxt)
     cpdef recovered(self)

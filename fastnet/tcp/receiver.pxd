@@ -9,10 +9,10 @@ cdef int MAX_PIECES, QUICK_ACKS, MAX_SACK_BLOCKS
 
 @cython.final
 cdef class Receiver:
-    cdef public ByteRing buffer
-    cdef public list pieces
-    cdef public list recent
-    cdef public tuple duplicate
+    cdef readonly ByteRing buffer
+    cdef readonly list pieces
+    cdef readonly list recent
+    cdef readonly tuple duplicate
     cdef public long long limit
     cdef public long long largest
     cdef public long long fin
@@ -27,22 +27,22 @@ cdef class Receiver:
     cdef public unsigned char pingpong
 
     @cython.locals(gain=cython.longlong)
-    cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except -1
+    cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except? -1
     @cython.locals(
         left=cython.longlong, right=cython.longlong, start=cython.longlong, pieces=list, first=cython.Py_ssize_t,
         last=cython.Py_ssize_t, reported=tuple, piece_left=cython.longlong, piece_right=cython.longlong,
     )
     cpdef bint keep(self, Segment seg, unsigned int rcv_nxt, long long size) except -1
     @cython.locals(pieces=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, behind=cython.longlong)
-    cpdef Py_ssize_t find(self, unsigned int seq) except -1
+    cpdef Py_ssize_t find(self, unsigned int seq) except? -1
     @cython.locals(left=cython.longlong, right=cython.longlong, ahead=cython.longlong, size=cython.longlong)
-    cpdef Py_ssize_t close_gap(self, unsigned int rcv_nxt) except -1
+    cpdef Py_ssize_t close_gap(self, unsigned int rcv_nxt) except? -1
     cpdef bint has_blocks(self, bint sack) except -1
     @cython.locals(blocks=list, pieces=list, reported=cython.Py_ssize_t, seq=cython.longlong, at=cython.Py_ssize_t, piece=tuple)
     cpdef list blocks_to_report(self, Py_ssize_t most)
     cpdef acknowledged(self, unsigned int rcv_nxt)
     cpdef bint may_delay(self, unsigned int rcv_nxt) except -1
-    cpdef Py_ssize_t delay(self, long long now) except -1
+    cpdef Py_ssize_t delay(self, long long now) except? -1
     cpdef data_came(self, unsigned int size, long long now)
     cpdef data_sent(self, long long now)
     cpdef measure(self, unsigned int rcv_nxt, unsigned int rcv_adv, long long rtt, long long now)

@@ -15,9 +15,9 @@ cdef long long MASK, HALF, MILLISECOND, MAX_RTT
 
 @cython.final
 cdef class Recovery:
-    cdef public Scoreboard board
-    cdef public CongestionControl congestion
-    cdef public RttEstimator rtt
+    cdef readonly Scoreboard board
+    cdef readonly CongestionControl congestion
+    cdef readonly RttEstimator rtt
     cdef public long long round
     cdef public int state
     cdef public unsigned int recover
@@ -42,7 +42,7 @@ cdef class Recovery:
     cdef public long long undo_ssthresh
 
     @cython.locals(board=Scoreboard, outstanding=cython.longlong, arrived=cython.longlong)
-    cpdef Py_ssize_t pipe(self, Tcb tcb) except -1
+    cpdef Py_ssize_t pipe(self, Tcb tcb) except? -1
     @cython.locals(
         board=Scoreboard, ack=Acknowledgment, una=cython.uint, advanced=cython.bint, delivered=cython.longlong,
         reported=cython.bint, fresh=cython.bint,
@@ -62,7 +62,7 @@ cdef class Recovery:
     cpdef bint find_losses(self, Tcb tcb, bint advanced, long long now) except -1
     cpdef bint was_recovered(self, Tcb tcb) except -1
     @cython.locals(many=cython.bint)
-    cpdef Py_ssize_t reordering_window(self) except -1
+    cpdef Py_ssize_t reordering_window(self) except? -1
     cpdef remember(self, Tcb tcb)
     @cython.locals(in_flight=cython.longlong)
     cpdef enter_recovery(self, Tcb tcb, long long delivered, long long now)

@@ -11,8 +11,8 @@ cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP
 
 
 cdef class Request(Timed):
-    cdef public FourTuple flow
-    cdef public object listener
+    cdef readonly FourTuple flow
+    cdef readonly object listener
     cdef public unsigned int irs
     cdef public unsigned int iss
     cdef public unsigned int ts_recent
@@ -28,7 +28,7 @@ cdef class Request(Timed):
     cdef public unsigned char acked
     cdef public short retries
     cdef public short timeouts
-    cdef public Source source
+    cdef readonly Source source
     cdef public object choice
     cdef public long long born
     cdef public long long answered_at

@@ -10,4 +10,4 @@ cdef class RttEstimator:
     cdef public long long rto
 
     cpdef measure(self, long long sample)
-    cpdef Py_ssize_t backed_off(self, int times) except -1
+    cpdef Py_ssize_t backed_off(self, int times) except? -1

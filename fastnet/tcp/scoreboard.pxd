@@ -9,10 +9,10 @@ cdef Py_ssize_t COMPACT
 
 @cython.final
 cdef class Scoreboard:
-    cdef public list flights
-    cdef public Rack rack
-    cdef public SendOrder order
-    cdef public LostFlights losses
+    cdef readonly list flights
+    cdef readonly Rack rack
+    cdef readonly SendOrder order
+    cdef readonly LostFlights losses
     cdef public Py_ssize_t head
     cdef public Py_ssize_t most
     cdef public long long sacked
@@ -49,7 +49,7 @@ cdef class Scoreboard:
     @cython.locals(flights=list, joined=Flight, flight=Flight, i=cython.Py_ssize_t)
     cpdef join(self, Py_ssize_t first, Py_ssize_t last)
     @cython.locals(flights=list, flight=Flight, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t)
-    cpdef Py_ssize_t find(self, unsigned int seq) except -1
+    cpdef Py_ssize_t find(self, unsigned int seq) except? -1
     @cython.locals(flight=Flight, tail=Flight)
     cpdef split(self, Py_ssize_t i, unsigned int at)
     @cython.locals(rack=Rack)
@@ -57,9 +57,9 @@ cdef class Scoreboard:
     @cython.locals(losses=LostFlights)
     cpdef lose(self, Flight flight)
     @cython.locals(flight=Flight)
-    cpdef Py_ssize_t lose_first(self, unsigned int size) except -1
+    cpdef Py_ssize_t lose_first(self, unsigned int size) except? -1
     @cython.locals(rack=Rack, order=SendOrder, due=cython.longlong, flight=Flight, last=Flight)
-    cpdef Py_ssize_t lose_overdue(self, long long now, long long wait) except -1
+    cpdef Py_ssize_t lose_overdue(self, long long now, long long wait) except? -1
     @cython.locals(order=SendOrder, head=Flight, due=cython.longlong, flight=Flight)
     cpdef lose_at_timeout(self, long long now, long long wait)
     @cython.locals(i=cython.Py_ssize_t, flight=Flight)

@@ -17,9 +17,9 @@ cdef int MAX_BACKOFF, BYTES_A_FLIGHT, MIN_FLIGHTS
 
 @cython.final
 cdef class Sender:
-    cdef public ByteRing buffer
-    cdef public RttEstimator rtt
-    cdef public Recovery recovery
+    cdef readonly ByteRing buffer
+    cdef readonly RttEstimator rtt
+    cdef readonly Recovery recovery
     cdef public long long limit
     cdef public long long lowat
     cdef public long long moderated
@@ -47,27 +47,27 @@ cdef class Sender:
     @cython.locals(unsent=cython.longlong)
     cpdef tell_of_room(self, Tcb tcb)
     @cython.locals(smallest=cython.longlong, held=cython.longlong)
-    cpdef Py_ssize_t share(self, Tcb tcb, long long size) except -1
+    cpdef Py_ssize_t share(self, Tcb tcb, long long size) except? -1
     @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(
         recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong
     )
-    cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except -1
+    cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int)
-    cpdef Py_ssize_t resend(self, Tcb tcb, Flight flight, long long most, long long now) except -1
+    cpdef Py_ssize_t resend(self, Tcb tcb, Flight flight, long long most, long long now) except? -1
     @cython.locals(
         recovery=Recovery, burst=cython.longlong, total=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong,
         usable=cython.longlong, size=cython.longlong, sent=cython.longlong, flags=cython.int,
     )
-    cpdef Py_ssize_t send_new(self, Tcb tcb, long long mss, long long room, long long now) except -1
+    cpdef Py_ssize_t send_new(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1
     @cython.locals(seq=cython.uint)
     cpdef went_out(self, Tcb tcb, long long size, long long now)
     @cython.locals(recovery=Recovery, probe_at=cython.longlong)
     cpdef set_timer(self, Tcb tcb, long long now)
     @cython.locals(wait=cython.longlong)
-    cpdef Py_ssize_t probe_timeout(self, Tcb tcb) except -1
+    cpdef Py_ssize_t probe_timeout(self, Tcb tcb) except? -1
     @cython.locals(purpose=cython.int)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
     cpdef bint is_stale(self, Tcb tcb, int purpose, long long now) except -1

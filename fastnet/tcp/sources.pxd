@@ -6,7 +6,7 @@ from fastnet._flow cimport FourTuple
 
 @cython.final
 cdef class Source:
-    cdef public SourceTable table
+    cdef readonly SourceTable table
     cdef public uint64_t network
     cdef public long long requests
     cdef public long long connections
@@ -19,7 +19,7 @@ cdef class Source:
 cdef class SourceTable:
     cdef public int prefix
     cdef public long long largest
-    cdef public dict sources
+    cdef readonly dict sources
     cdef public long long uncounted
 
     cpdef Source find(self, FourTuple flow)

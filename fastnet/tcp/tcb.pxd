@@ -12,10 +12,10 @@ cdef long long MASK, HALF, MILLISECOND
 
 
 cdef class Tcb(Endpoint):
-    cdef public Context context
-    cdef public Request handshake
-    cdef public Receiver receiver
-    cdef public Ecn ecn
+    cdef readonly Context context
+    cdef readonly Request handshake
+    cdef readonly Receiver receiver
+    cdef readonly Ecn ecn
     cdef public long long armed
     cdef public unsigned int snd_una
     cdef public unsigned int snd_nxt
@@ -41,7 +41,7 @@ cdef class Tcb(Endpoint):
     cpdef unreachable(self, int number, bint hard, long long now)
     cpdef path_narrowed(self, long long mtu, long long now)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
-    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
+    cpdef Py_ssize_t no_later(self, long long deadline, long long since) except? -1
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list, tos=cython.int)
     cpdef put(self, unsigned int seq, int flags, long long now)
     @cython.locals(
@@ -56,6 +56,6 @@ cdef class Tcb(Endpoint):
     cpdef put_syn(self, int flags, long long now)
     @cython.locals(gain=cython.longlong, shut=cython.bint, window=cython.uint)
     cpdef unsigned int window_to_offer(self) except? 0
-    cpdef int receive_mss(self) except -1
+    cpdef int receive_mss(self) except? -1
     @cython.locals(mss=cython.int)
-    cpdef int send_mss(self) except -1
+    cpdef int send_mss(self) except? -1

@@ -9,8 +9,8 @@ cdef long long MASK, HALF, MILLISECOND, SECOND, SAME_AGAIN, TIME_WAIT_LENGTH
 
 
 cdef class TimeWait(Endpoint):
-    cdef public Context context
-    cdef public Request handshake
+    cdef readonly Context context
+    cdef readonly Request handshake
     cdef public unsigned int snd_nxt
     cdef public unsigned int rcv_nxt
     cdef public unsigned int ts_recent

@@ -35,7 +35,7 @@ class TimeWait(Endpoint):
         self.entered = now // MILLISECOND & MASK
         self.answered_at = 0
         self.answered = 0
-        context.place(number, self)
+        self.context.place(number, self)
         if handshake.timestamps:
             context.ports.wait(handshake.flow)
         context.time_wait_count += 1

@@ -10,7 +10,7 @@ cdef class Tuned(Endpoint):
     cdef public long long cookie_at
     cdef public long long syn_queue_limit
     cdef public int defer_timeouts
-    cdef public SourceTable sources
+    cdef readonly SourceTable sources
     cdef public long long tcp_max_syn_backlog
     cdef public int tcp_syncookies
     cdef public int tcp_synack_retries
@@ -30,4 +30,4 @@ cdef class Tuned(Endpoint):
 
 
 @cython.locals(count=cython.int, timeout=cython.longlong, period=cython.longlong)
-cpdef int timeouts_within(long long seconds) except -1
+cpdef int timeouts_within(long long seconds) except? -1

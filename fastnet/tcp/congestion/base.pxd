@@ -12,7 +12,7 @@ cdef class CongestionControl:
     cdef public long long cwnd
     cdef public long long ssthresh
 
-    cpdef Py_ssize_t initial_window(self) except -1
+    cpdef Py_ssize_t initial_window(self) except? -1
     cpdef acknowledged(self, Acknowledgment ack)
     cpdef reduce(self, long long in_flight, long long now)
     cpdef timed_out(self, long long in_flight, long long now)

@@ -8,7 +8,7 @@ cdef long long SECOND
 
 
 cdef class Cubic(CongestionControl):
-    cdef public HyStart hystart
+    cdef readonly HyStart hystart
     cdef public long long epoch
     cdef public double w_max
     cdef public double cwnd_prior

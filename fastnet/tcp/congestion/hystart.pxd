@@ -18,5 +18,5 @@ cdef class HyStart:
     cdef public long long round
 
     @cython.locals(grown=cython.longlong, thresh=cython.longlong)
-    cpdef Py_ssize_t growth(self, Acknowledgment ack, long long mss) except -1
+    cpdef Py_ssize_t growth(self, Acknowledgment ack, long long mss) except? -1
     cpdef start_round(self, long long number)

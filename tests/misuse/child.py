@@ -1,0 +1,66 @@
+"""Tries misuses one after another, and writes down which before it does. ``python -m tests.misuse.child STATUS FIRST STEP NAMES``."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sys
+from random import Random
+
+from tests.misuse.byhand import BY_HAND
+from tests.misuse.surface import Misuse, surface
+from tests.misuse.world import World
+
+SECONDS = 10
+"""A misuse and what comes after it end within this time, or it never ends."""
+MEMORY = 6 << 30
+"""Bytes of address space: what asks for more gets a MemoryError."""
+
+
+def chosen(which: str, share: float, seed: int) -> list[Misuse]:
+    """The misuses to try: ``byhand``, or a share of the ``surface``."""
+    if which == "byhand":
+        return [Misuse(name, act) for name, act in BY_HAND.items()]
+    every = surface()
+    if share >= 1:
+        return every
+    random = Random(seed)
+    return [misuse for misuse in every if random.random() < share]
+
+
+def attempt(misuse: Misuse) -> None:
+    world = World()
+    result = None
+    try:
+        result = misuse.act(world)
+    except Exception as error:
+        if isinstance(error, SystemError):
+            print(f"{misuse.name}: {error!r}", flush=True)
+    world.use()
+    del world, result
+
+
+def main() -> None:
+    path, which, *numbers = sys.argv[1:]
+    status, first, share, seed = os.open(path, os.O_WRONLY), int(numbers[0]), float(numbers[1]), int(numbers[2])
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    sys.unraisablehook = lambda _: None
+    misuses = chosen(which, share, seed)
+    for number, misuse in enumerate(misuses):
+        if number < first:
+            continue
+        os.pwrite(status, f"{number:8d} {misuse.name[:300]:300s}".encode(errors="replace"), 0)
+        signal.alarm(SECONDS)
+        attempt(misuse)
+        if number % 50 == 0:
+            gc.collect()
+    signal.alarm(0)
+    os.pwrite(status, f"{len(misuses):8d} {'done':300s}".encode(), 0)
+
+
+if __name__ == "__main__":
+    main()
