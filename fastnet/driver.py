@@ -163,7 +163,10 @@ class Driver:
             with self.lock:
                 # Whatever ended the thread, nobody polls any more.
                 self.stack.fail(error)
-                self.flush()
+                try:
+                    self.stack.round_over(self._sleeping_until)
+                finally:
+                    self._wake_owners()
             self.failures.log()
             if not expected:
                 raise

@@ -30,7 +30,8 @@ class Commands(click.Group):
 def group() -> None:
     """A TCP/IP stack in user space that you program from Python.
 
-    Exit codes: 0 it worked, 2 a wrong option or value, 3 it could not start (the line on standard error says why).
+    Exit codes: 0 it worked, 2 a wrong option or value, 3 it could not start, 4 the device failed while it ran (the line on
+    standard error says why).
     """
 
 

@@ -122,10 +122,10 @@ def end_connection(context: Context, connection: UserCalls, error: int, reset: b
         connection.receiver = None
     if state != CLOSED and state != TIME_WAIT:
         connection.error = error
-        if state == ESTABLISHED or state == CLOSE_WAIT:
+        if state in (ESTABLISHED, CLOSE_WAIT):
             context.counters.TcpCurrEstab -= 1
             context.counters.TcpEstabResets += 1
-        elif state == SYN_SENT or state == SYN_RECEIVED:
+        elif state in (SYN_SENT, SYN_RECEIVED):
             context.counters.TcpAttemptFails += 1
     if connection.id >= 0:
         # Not true of what was over already: all of this is done once.
@@ -189,10 +189,9 @@ def forget_flow(context: Context, endpoint: Any) -> None:
 
 def contain_door(context: Context, endpoint: Endpoint, error: BaseException, now: int) -> None:
     """What an endpoint's owner does with its news raised: the endpoint ends. It is told of that once, and then no more."""
-    was_over = endpoint.id < 0
-    contain(context, endpoint, None, error, now)
-    if was_over:
+    if endpoint.id < 0:
         endpoint.owner = None
+    contain(context, endpoint, None, error, now)
 
 
 def end_all(context: Context, error: int, now: int) -> None:
