@@ -25,7 +25,7 @@ from fastnet.tcp.states import State
 from tests.peer import SECOND, STACK, Peer, Wire, call, icmp
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What a program's code raises in these tests."""
 
 
@@ -79,38 +79,38 @@ def nothing_is_left(wire: Wire, connection: Connection, error: int = errno.ECONN
 
 class FailsOnText(Connection):
     def text_arrives(self, seg: Any, ahead: int, now: int) -> None:
-        raise Broken("text")
+        raise BrokenError("text")
 
 
 class FailsToSend(Connection):
     def send_pending(self, now: int) -> None:
-        raise Broken("send")
+        raise BrokenError("send")
 
 
 class FailsOnTimer(Connection):
     def timer_fires(self, now: int) -> None:
-        raise Broken("timer")
+        raise BrokenError("timer")
 
 
 class FailsOnIcmp(Connection):
     def unreachable(self, number: int, hard: bool, now: int) -> None:
-        raise Broken("icmp")
+        raise BrokenError("icmp")
 
 
 class FailsToEnd(FailsOnText):
     """Nothing that could end it works."""
 
     def move(self, event: int) -> None:
-        raise Broken("move")
+        raise BrokenError("move")
 
     def abort(self, now: int) -> None:
-        raise Broken("abort")
+        raise BrokenError("abort")
 
     def close(self, now: int) -> None:
-        raise Broken("close")
+        raise BrokenError("close")
 
     def finish(self, event: int) -> None:
-        raise Broken("finish")
+        raise BrokenError("finish")
 
 
 @pytest.mark.parametrize("kind", [FailsOnText, FailsToEnd])
@@ -128,7 +128,7 @@ def test_a_kind_that_raises_ends_its_connection_and_the_batch_goes_on(wire: Wire
     assert wire.counter("TcpEstabResets") == 1
     (record,) = log.records
     assert "198.18.0.1 port 40000" in record.message
-    assert record.exc_info[0] is Broken
+    assert record.exc_info[0] is BrokenError
     # The batch is not delivered again, nor does the reset connection answer anything but RST.
     assert wire.poll() == []
     assert of(40000, one.put("A", 2, 1, b"y")) == ["R"]
@@ -143,7 +143,7 @@ def test_the_rst_is_one_that_the_peer_believes(wire: Wire) -> None:
 
 
 def test_what_send_pending_raises_ends_one_and_the_others_send(wire: Wire) -> None:
-    _, one, broken, other, good = pair(wire, Accept(kind=FailsToSend))
+    _, _one, broken, _other, good = pair(wire, Accept(kind=FailsToSend))
     broken.send(b"never")
     good.send(b"sent")
     sent = wire.poll()
@@ -153,7 +153,7 @@ def test_what_send_pending_raises_ends_one_and_the_others_send(wire: Wire) -> No
 
 
 def test_what_a_timer_raises_ends_one_and_the_others_fire(wire: Wire) -> None:
-    _, one, broken, other, good = pair(wire, Accept(kind=FailsOnTimer))
+    _, _one, broken, _other, good = pair(wire, Accept(kind=FailsOnTimer))
     for connection in (broken, good):
         connection.send(b"data")
     wire.poll()
@@ -164,7 +164,7 @@ def test_what_a_timer_raises_ends_one_and_the_others_fire(wire: Wire) -> None:
 
 
 def test_the_handle_of_a_timer_that_failed_is_not_another_ones(wire: Wire) -> None:
-    _, _, broken, other, good = pair(wire, Accept(kind=FailsOnTimer))
+    _, _, broken, _other, _good = pair(wire, Accept(kind=FailsOnTimer))
     broken.send(b"data")
     wire.poll()
 
@@ -179,10 +179,6 @@ def test_the_handle_of_a_timer_that_failed_is_not_another_ones(wire: Wire) -> No
 
     thief = Thief()
     thief.fired = False
-
-    class Kind(FailsOnTimer):
-        pass
-
     stolen = broken.timer
     original = FailsOnTimer.timer_fires
 
@@ -201,7 +197,7 @@ def test_the_handle_of_a_timer_that_failed_is_not_another_ones(wire: Wire) -> No
 
 
 def test_an_icmp_error_that_raises_ends_the_connection_that_it_is_about(wire: Wire) -> None:
-    _, one, broken, other, good = pair(wire, Accept(kind=FailsOnIcmp))
+    _, _one, broken, other, good = pair(wire, Accept(kind=FailsOnIcmp))
     broken.send(b"data")
     (data,) = wire.poll()
     sent = wire.put(icmp(data, 3, 1), other.packet("A", 1, 1, b"still there"))
@@ -211,7 +207,7 @@ def test_an_icmp_error_that_raises_ends_the_connection_that_it_is_about(wire: Wi
 
 
 def test_an_orphan_that_fails_is_no_orphan_any_more(wire: Wire) -> None:
-    _, one, broken, _, _ = pair(wire, Accept(kind=FailsOnTimer))
+    _, _one, broken, _, _ = pair(wire, Accept(kind=FailsOnTimer))
     broken.close(wire.now)
     wire.poll()
     assert wire.stack.context.orphans == 1
@@ -238,7 +234,7 @@ def test_a_source_is_let_go_of(wire: Wire) -> None:
 class FailsToEstablish(Connection):
     def establish(self, context: Any, request: Any, seg: Any, now: int) -> None:
         super().establish(context, request, seg, now)
-        raise Broken("establish")
+        raise BrokenError("establish")
 
 
 class NeverEstablishes(Connection):
@@ -248,7 +244,7 @@ class NeverEstablishes(Connection):
 
 class FailsBeforeItBegins(Connection):
     def establish(self, context: Any, request: Any, seg: Any, now: int) -> None:
-        raise Broken("too early")
+        raise BrokenError("too early")
 
 
 @pytest.mark.parametrize("kind", [FailsToEstablish, NeverEstablishes, FailsBeforeItBegins])
@@ -275,7 +271,7 @@ def test_a_kind_that_cannot_be_made_costs_its_handshake_alone(wire: Wire, kind: 
 
 class FailsToAnswer(Accept):
     def send_synack(self, request: Any, context: Any, now: int) -> None:
-        raise Broken("SYN-ACK")
+        raise BrokenError("SYN-ACK")
 
 
 def test_an_answer_that_cannot_be_sent_drops_the_syn(wire: Wire) -> None:
@@ -293,7 +289,7 @@ def test_an_answer_that_cannot_be_sent_drops_the_syn(wire: Wire) -> None:
 class FailsTheSecondTime(Accept):
     def send_synack(self, request: Any, context: Any, now: int) -> None:
         if request.retries:
-            raise Broken("SYN-ACK")
+            raise BrokenError("SYN-ACK")
         super().send_synack(request, context, now)
 
 
@@ -318,7 +314,7 @@ def test_a_deferred_answer_that_raises_is_dropped(wire: Wire) -> None:
 
     class Bad(Accept):
         def apply(self, request: Any, now: int) -> None:
-            raise Broken("apply")
+            raise BrokenError("apply")
 
     listener.set_policy(policy)
     Peer(wire).put("S")
@@ -335,12 +331,12 @@ def test_a_policy_that_raises_is_in_the_log(wire: Wire, log: Any) -> None:
     listener = wire.stack.listen(STACK, 80)
 
     def policy(arrival: Arrival) -> None:
-        raise Broken("policy")
+        raise BrokenError("policy")
 
     listener.set_policy(policy)
     assert Peer(wire).put("S") == []
     (record,) = log.records
-    assert record.exc_info[0] is Broken
+    assert record.exc_info[0] is BrokenError
     assert listener.statistics().refused["policy_failed"] == 1
     assert wire.counter("EndpointFailures") == 1
 
@@ -399,7 +395,7 @@ def test_a_congestion_control_that_raises_ends_its_connection(wire: Wire) -> Non
         def acknowledged(self, ack: Acknowledgment) -> None:
             raise MemoryError
 
-    sent, broken, good = growing(wire, Raises)
+    sent, broken, _good = growing(wire, Raises)
     assert of(40000, sent) == ["RA"]
     nothing_is_left(wire, broken)
 
@@ -411,7 +407,7 @@ def test_a_congestion_control_is_looked_at_when_it_is_handed_over(wire: Wire) ->
 
     class Raises(CongestionControl):
         def __init__(self, mss: int) -> None:
-            raise Broken("init")
+            raise BrokenError("init")
 
     class NoBase(CongestionControl):
         def __init__(self, mss: int) -> None:
@@ -424,7 +420,7 @@ def test_a_congestion_control_is_looked_at_when_it_is_handed_over(wire: Wire) ->
     for failing in (NoWindow, NoBase):
         with pytest.raises((ValueError, AttributeError)):
             connection.set_congestion_control(failing)
-    with pytest.raises(Broken):
+    with pytest.raises(BrokenError):
         connection.set_congestion_control(Raises)
     ALGORITHMS["wrong"] = object  # type: ignore[assignment]
     try:
@@ -470,7 +466,7 @@ def test_the_log_is_limited(wire: Wire, log: Any) -> None:
     listener = wire.stack.listen(STACK, 80)
 
     def policy(arrival: Arrival) -> None:
-        raise Broken("again")
+        raise BrokenError("again")
 
     listener.set_policy(policy)
     for port in range(1000, 1030):
@@ -490,7 +486,7 @@ def test_a_log_handler_may_fail(wire: Wire) -> None:
     handler = Full()
     logging.getLogger("fastnet").addHandler(handler)
     try:
-        _, one, broken, _, _ = pair(wire, Accept(kind=FailsOnText))
+        _, one, _broken, _, _ = pair(wire, Accept(kind=FailsOnText))
         assert of(40000, one.put("A", 1, 1, b"x")) == ["RA"]
     finally:
         logging.getLogger("fastnet").removeHandler(handler)
@@ -500,13 +496,13 @@ def test_a_log_handler_may_fail(wire: Wire) -> None:
 
 
 def test_an_owner_that_raises_is_told_once_more_and_then_no_more(wire: Wire) -> None:
-    _, one, connection, _, _ = pair(wire)
+    _, _one, connection, _, _ = pair(wire)
     connection.owner = object()
-    contain_door(wire.stack.context, connection, Broken("door"), wire.now)
+    contain_door(wire.stack.context, connection, BrokenError("door"), wire.now)
     assert of(40000, wire.sent()) == ["RA"]
     nothing_is_left(wire, connection)
     assert connection in wire.stack.take_ready()
-    contain_door(wire.stack.context, connection, Broken("door"), wire.now)
+    contain_door(wire.stack.context, connection, BrokenError("door"), wire.now)
     assert connection.owner is None
     assert connection not in wire.stack.take_ready()
 
@@ -518,7 +514,7 @@ class FragileMode:
 
     def opened(self, connection: Connection, server: LoadServer, now: int) -> Session:
         if connection.handshake.flow.remote_port == 40000:
-            raise Broken("opened")
+            raise BrokenError("opened")
         return FragileSession(connection, server)
 
 
@@ -527,7 +523,7 @@ class FragileSession(Session):
 
     def received(self, data: bytes, now: int) -> None:
         if data == b"break":
-            raise Broken("received")
+            raise BrokenError("received")
         self.write(data)
 
 
@@ -583,7 +579,7 @@ def failing() -> tuple[Wire, FailingDevice]:
 
 def test_a_device_that_fails_ends_every_connection_with_one_error(failing: tuple[Wire, FailingDevice]) -> None:
     wire, device = failing
-    listener, one, first, other, second = pair(wire)
+    listener, one, first, _other, second = pair(wire)
     _, opening, _ = call(wire, 81)
     listener.owner, first.owner = Owner(), Owner()
     Peer(wire, sport=40002).syn()
@@ -633,7 +629,7 @@ def test_a_device_that_fails_to_send_is_found_out_at_once(failing: tuple[Wire, F
 @pytest.mark.parametrize("passing", [OSError(errno.ENOBUFS, "full"), OSError(errno.EAGAIN, "later"), MemoryError()])
 def test_no_room_in_the_device_is_loss_and_no_failure(failing: tuple[Wire, FailingDevice], passing: Exception) -> None:
     wire, device = failing
-    _, one, first, _, _ = pair(wire)
+    _, _one, first, _, _ = pair(wire)
     first.send(b"data")
     device.fails_to_send = passing
     wire.stack.poll(wire.now)
