@@ -198,8 +198,7 @@ class Counters:
     TCPMemoryPressures: int
     """Times that memory became short (tcp_mem)."""
     EndpointFailures: int
-    """Times that what runs for one endpoint raised (a congestion control, a policy, a connection kind, a door, memory that is full): the
-    connection was reset, or what had come for the listener dropped."""
+    """Times that what runs for one endpoint raised: a connection was reset, or what came for a listener dropped (docs/defence.md)."""
 
     def __init__(self) -> None:
         self.clear()
