@@ -123,7 +123,10 @@ class Stack:
             # What came before that is delivered all the same.
             received = self.received.count
         if received:
-            self.packets_arrive(now)
+            try:
+                self.packets_arrive(now)
+            except MemoryError as error:
+                self.context.failures.note("a batch of packets is lost", error, now)
         return received
 
     def wait(self, timeout: int) -> bool:

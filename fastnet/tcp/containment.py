@@ -171,9 +171,9 @@ def give_up(context: Context, timed: Timed | None, error: BaseException, now: in
             endpoint.id = -1
             if number >= 0 and context.endpoints[number] is endpoint:
                 context.endpoints[number] = None
+                forget_flow(context, endpoint)
             if endpoint.timer >= 0:
                 context.disarm(endpoint)
-            forget_flow(context, endpoint)
     except BaseException as third:
         if isinstance(third, (KeyboardInterrupt, SystemExit)):
             context.failures.due = True

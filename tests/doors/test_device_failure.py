@@ -22,6 +22,7 @@ from fastnet.socket import Socket
 from fastnet.stack import Stack
 
 STACK = "198.18.0.2"
+pytestmark = pytest.mark.endpoint_fails
 PATIENCE = 60.0
 """Seconds for what happens at once: only a defect takes so long."""
 

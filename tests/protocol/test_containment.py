@@ -25,6 +25,9 @@ from fastnet.tcp.states import State
 from tests.peer import SECOND, STACK, Peer, Wire, call, icmp
 
 
+pytestmark = pytest.mark.endpoint_fails
+
+
 class BrokenError(Exception):
     """What a program's code raises in these tests."""
 
