@@ -24,7 +24,6 @@ from fastnet.tcp.policy import ACCEPT, Accept, Arrival, Deferred
 from fastnet.tcp.states import State
 from tests.peer import SECOND, STACK, Peer, Wire, call, icmp
 
-
 pytestmark = pytest.mark.endpoint_fails
 
 
