@@ -73,16 +73,6 @@ def connected(driver: Driver) -> tuple[Socket, Socket, Socket]:
     return listener, client, server
 
 
-def fill(sock: Socket) -> None:
-    """Write until there is no room."""
-    sock.setblocking(False)
-    try:
-        while True:
-            sock.send(bytes(65536))
-    except BlockingIOError:
-        sock.setblocking(True)
-
-
 def blocked(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
     """A thread in a call that waits, and where its outcome will be."""
     outcome: list[object] = []
@@ -101,11 +91,11 @@ def blocked(call: Callable[[], object]) -> tuple[threading.Thread, list[object]]
 def test_blocked_calls_end_at_once_with_one_error(device: FailingDevice, driver: Driver) -> None:
     listener, client, server = connected(driver)
     device.lost = True
-    fill(server)
     lonely = Socket(driver)
     waiting = [blocked(call) for call in (
         lambda: client.recv(1),
-        lambda: server.send(b"x"),
+        # More than the send buffer takes.
+        lambda: server.sendall(bytes(100_000_000)),
         listener.accept,
         lambda: lonely.connect((STACK, 80)),
     )]  # fmt: skip
