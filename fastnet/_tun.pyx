@@ -4,7 +4,7 @@ import errno as errno_module
 import os
 
 cimport cython
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EBADF, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
@@ -86,7 +86,7 @@ cdef extern from *:
         return (fds[0].revents ? 1 : 0) | (fds[1].revents ? 2 : 0);
     }
     """
-    int IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFNAMSIZ
+    int EBADFD, IFF_TUN, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE, IFNAMSIZ
     int EFD_NONBLOCK, EFD_CLOEXEC
     int _attach "fn_tun_attach"(int fd, char *name, int flags) nogil
     int _set_mtu "fn_set_mtu"(const char *name, int mtu) nogil
@@ -205,7 +205,9 @@ cdef class Tun:
         return self.fd
 
     cpdef int close(self) except -1:
-        """Let go of the device; the interface goes with its last user."""
+        """Let go of the device; the interface goes with its last user. A ``wait`` in another thread ends."""
+        if self.event >= 0:
+            self.wake()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -235,7 +237,9 @@ cdef class Tun:
     cpdef int receive(self, PacketRing ring) except -1:
         """Append packets to a ring until none waits, it is full, or there is enough for a batch; how many were appended.
 
-        :raises OSError: the device is gone
+        An error behind some packets is raised by the next call.
+
+        :raises OSError: EBADFD, the interface was deleted; EBADF, the device was closed
         """
         if ring is None:
             raise TypeError("ring cannot be None")
@@ -260,16 +264,29 @@ cdef class Tun:
                 slot += 1
         n = slot - ring.count
         ring.count = slot
-        if failed and failed != EAGAIN:
-            raise OSError(failed, f"reading from {self.name}: {os.strerror(failed)}")
+        if failed and failed != EAGAIN and n == 0:
+            raise self._failure(failed, "reading from")
         return <int>n
 
+    def _failure(self, int number, doing):
+        why = {
+            errno_module.EBADFD: "the interface was deleted",
+            errno_module.EBADF: "it was closed",
+        }.get(number, os.strerror(number))
+        return OSError(number, f"{doing} {self.name}: {why}")
+
     cpdef int transmit(self, PacketRing ring) except -1:
-        """Write all packets of a ring, which is empty afterwards; how many the kernel took. What it refuses is counted, not raised."""
+        """Write all packets of a ring, which is empty afterwards; how many the kernel took.
+
+        What it refuses is counted, not raised: EIO, the interface is down, and may be up again in a moment; ENOBUFS and ENOMEM, it has no
+        room; EINVAL, it does not like the packet.
+
+        :raises OSError: EBADFD, the interface was deleted; EBADF, the device was closed
+        """
         if ring is None:
             raise TypeError("ring cannot be None")
         cdef Py_ssize_t slot = 0, n
-        cdef int tries = 0, sent = 0
+        cdef int tries = 0, sent = 0, gone = 0
         if self.fd < 0:
             self.check()
         with nogil:
@@ -285,11 +302,16 @@ cdef class Tun:
                         continue
                     self.last_errno = errno
                     self.tx_errors += 1
+                    if errno == EBADFD or errno == EBADF:
+                        gone = errno
+                        break
                 else:
                     sent += 1
                 tries = 0
                 slot += 1
         ring.count = 0
+        if gone:
+            raise self._failure(gone, "writing to")
         return sent
 
     cpdef bint wait(self, int64_t timeout) except -1:

@@ -94,3 +94,4 @@ cdef class Counters:
     cdef public long long PruneCalled
     cdef public long long RcvPruned
     cdef public long long TCPMemoryPressures
+    cdef public long long EndpointFailures

@@ -197,6 +197,8 @@ class Counters:
     """Of those, without success."""
     TCPMemoryPressures: int
     """Times that memory became short (tcp_mem)."""
+    EndpointFailures: int
+    """Times that what runs for one endpoint raised: a connection was reset, or what came for a listener dropped (docs/defence.md)."""
 
     def __init__(self) -> None:
         self.clear()
@@ -220,5 +222,5 @@ NAMES: tuple[str, ...] = tuple(vars(Counters).get("__annotations__", ())) or tup
     name for name, value in vars(Counters).items() if isinstance(value, GetSetDescriptorType)
 )
 
-OWN = ("FragmentDrops", "DeviceTxErrors", "TcpInNoListener", "TcpInNoFlags")
+OWN = ("FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags")
 """Names that Linux does not have."""

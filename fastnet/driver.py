@@ -14,6 +14,8 @@ from typing import Self
 from fastnet.forks import ForkedError, ForkedLock, watch
 from fastnet.names import Names
 from fastnet.stack import NEVER, Stack
+from fastnet.tcp.containment import contain_door
+from fastnet.tcp.failures import LOGGER
 
 IDLE = 1_000_000_000
 """The longest sleep, ns: a bound on how late a lost wake-up can be noticed."""
@@ -25,6 +27,7 @@ class Driver:
     :param stack: the stack; from now on only the driver and its sockets call it, under ``lock``
     :ivar lock: held during every call into the stack
     :ivar forked: this process is a child of the driver's: everything but ``stop`` raises ``fastnet.forks.ForkedError``
+    :ivar failures: of the stack; what they have for the log is written without the lock, which a log handler's thread may wait for
     :ivar names: the local addresses and ports that sockets have taken
     """
 
@@ -36,7 +39,8 @@ class Driver:
         self._stopping = False
         self._sleeping_until = 0
         self._later: deque[Callable[[], None]] = deque()
-        self._failure: BaseException | None = None
+        self.failures = stack.context.failures
+        self.failures.held = True
         self.forked = False
         watch(self)
 
@@ -56,8 +60,13 @@ class Driver:
             raise ForkedError
 
     def start(self) -> Self:
-        """Poll in a background thread from now on."""
+        """Poll in a background thread from now on.
+
+        :raises OSError: ENETDOWN, the device has failed
+        """
         self.check()
+        if self.stack.failure is not None:
+            raise self.stack.down()
         if self._thread is None:
             self._stopping = False
             self._thread = threading.Thread(target=self._run, name="fastnet", daemon=True)
@@ -85,21 +94,30 @@ class Driver:
         return self._thread is not None
 
     def step(self, timeout: float | None = 0.0) -> None:
-        """One turn by hand: wait for packets or the next timer, at most ``timeout`` seconds (None: as long as it takes), and poll."""
-        deadline = self._poll()
-        now = self.stack.clock()
-        wait = max(0, min(deadline - now, IDLE))
-        if timeout is not None:
-            wait = min(wait, int(timeout * 1e9))
-        if wait:
-            self.stack.device.wait(wait)
-            self._poll()
+        """One turn by hand: wait for packets or the next timer, at most ``timeout`` seconds (None: as long as it takes), and poll.
+
+        :raises OSError: ENETDOWN, the device has failed
+        """
+        try:
+            deadline = self._poll()
+            now = self.stack.clock()
+            wait = max(0, min(deadline - now, IDLE))
+            if timeout is not None:
+                wait = min(wait, int(timeout * 1e9))
+            if wait:
+                self.stack.wait(wait)
+                self._poll()
+        finally:
+            if self.failures.waiting:
+                self.failures.log()
 
     def flush(self) -> None:
         """Send what a program's call made due; called with the lock held."""
         stack = self.stack
-        stack.flush(stack.clock())
-        self._wake_owners()
+        try:
+            stack.flush(stack.clock())
+        finally:
+            self._wake_owners()
         if self._thread is not None and stack.context.timers.next_deadline() < self._sleeping_until:
             stack.device.wake()
 
@@ -110,14 +128,14 @@ class Driver:
     def wait(self, condition: threading.Condition, deadline: float | None) -> bool:
         """Wait for a condition made on ``lock``, which is held; False when ``deadline`` (``time.monotonic``) has passed.
 
-        :raises RuntimeError: the background thread died; its error is the cause
+        :raises OSError: ENETDOWN, the device has failed; or the background thread has, and its error is the cause
         """
         self.check()
+        if self.stack.failure is not None:
+            raise self.stack.down()
         remaining = None if deadline is None else deadline - time.monotonic()
         if remaining is not None and remaining <= 0:
             return False
-        if self._failure is not None:
-            raise RuntimeError("the thread that polls the stack has failed") from self._failure
         if self._thread is not None and threading.current_thread() is not self._thread:
             condition.wait(remaining)
         else:
@@ -127,15 +145,27 @@ class Driver:
     def _poll(self) -> int:
         with self.lock:
             while self._later:
-                self._later.popleft()()
-            deadline: int = self.stack.poll(self.stack.clock())
-            self._wake_owners()
+                self._call(self._later.popleft())
+            try:
+                deadline: int = self.stack.poll(self.stack.clock())
+            finally:
+                self._wake_owners()
             return deadline
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self.failures.note("a call that was left for the next poll failed", error, self.stack.clock())
 
     def _wake_owners(self) -> None:
         for endpoint in self.stack.take_ready():
-            if endpoint.owner is not None:
-                endpoint.owner.wake()
+            owner = endpoint.owner
+            if owner is not None:
+                try:
+                    owner.wake()
+                except BaseException as error:
+                    contain_door(self.stack.context, endpoint, error, self.stack.clock())
 
     def _run(self) -> None:
         try:
@@ -145,12 +175,20 @@ class Driver:
                     now = self.stack.clock()
                     sleep = min(deadline - now, IDLE)
                     self._sleeping_until = now + sleep if deadline != NEVER else NEVER
+                if self.failures.waiting:
+                    self.failures.log()
                 if sleep > 0:
-                    self.stack.device.wait(sleep)
+                    self.stack.wait(sleep)
         except BaseException as error:
-            self._failure = error
+            expected = self.stack.failure is not None
             with self.lock:
-                for endpoint in self.stack.context.endpoints:
-                    if endpoint is not None and endpoint.owner is not None:
-                        endpoint.owner.wake()
-            raise
+                # Whatever ended the thread, nobody polls any more.
+                self.stack.fail(error)
+                try:
+                    self.stack.round_over(self._sleeping_until)
+                finally:
+                    self._wake_owners()
+            self.failures.log()
+            if not expected:
+                raise
+            LOGGER.error("%s", error.strerror if isinstance(error, OSError) else error)

@@ -4,6 +4,7 @@
 until when it may wait: a deadline on ``time.monotonic``, 0.0 for not at all, None for as long as it takes.
 """
 
+import contextlib
 import errno
 import os
 import socket as stdlib
@@ -150,6 +151,9 @@ class OpenSocket:
 
     def _events(self) -> int:
         """What tcp_poll() says. A socket that never had a connection lacks its EPOLLHUP."""
+        if self.driver.stack.failure is not None:
+            # Whatever is called now returns at once.
+            return ENDED | ERROR
         if self.listener is not None:
             return READABLE if self.listener.accept_queue else 0
         connection = self.connection
@@ -323,6 +327,7 @@ class OpenSocket:
         self._check_open()
         if self.connection is not None:
             fail(errno.EINVAL)
+        self._check_device()
         if self.listener is not None:
             self.listener.set_backlog(backlog)
             return
@@ -410,6 +415,7 @@ class OpenSocket:
             if size == 0 or connection.fin_received or self._shut_read:
                 return None
             self._raise_error()
+            self._check_device()
             if connection.state == State.CLOSED:
                 return None
             self._wait(deadline)
@@ -419,6 +425,7 @@ class OpenSocket:
         while True:
             self._check_open()
             self._raise_error()
+            self._check_device()
             connection = self._need_connection(errno.EPIPE)
             # While the connection is being opened, a send waits for that.
             if connection.state not in OPENING:
@@ -489,8 +496,10 @@ class OpenSocket:
 
     def _wait_for_last_ack(self, connection: Connection, deadline: float) -> None:
         unacknowledged = (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
-        while connection.state in unacknowledged and self.driver.wait(self._changed, deadline):
-            pass
+        # Where nobody polls any more there is nothing to wait for, and nothing that close() could tell.
+        with contextlib.suppress(OSError):
+            while connection.state in unacknowledged and self.driver.wait(self._changed, deadline):
+                pass
 
     # ---- options: sockopt.py has them ----
 
@@ -544,6 +553,8 @@ class OpenSocket:
         error = self._take_error()
         if not error and self.connection is not None:
             error, self.connection.soft_error = self.connection.soft_error, 0
+        if not error and self.driver.stack.failure is not None:
+            error = errno.ENETDOWN
         return error
 
     def _raise_error(self) -> None:
@@ -551,7 +562,13 @@ class OpenSocket:
         if error:
             fail(error)
 
+    def _check_device(self) -> None:
+        # Also for the second call, and for what never had a connection.
+        if self.driver.stack.failure is not None:
+            raise self.driver.stack.down()
+
     def _wait(self, deadline: float | None) -> None:
+        self._check_device()
         if deadline == 0.0:
             self._turn()
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

@@ -9,7 +9,7 @@
     client = create_connection(driver, ("198.18.0.1", 80), timeout=5)
 
 What a call does, what it waits for and what it raises is what ``socket.socket`` of family AF_INET, type SOCK_STREAM does, waits for and
-raises on Linux. Hosts are IPv4 addresses: there is no resolver.
+raises on Linux. Hosts are IPv4 addresses: there is no resolver. When the device fails, every call but ``close`` raises ENETDOWN.
 """
 
 import _socket

@@ -4,7 +4,9 @@ from fastnet._headers cimport Segment, SegmentBatch
 from fastnet._ring cimport PacketRing
 from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
+from fastnet.tcp.containment cimport contain, end_all
 from fastnet.tcp.context cimport Context, Endpoint
+from fastnet.tcp.failures cimport Failures
 from fastnet.tcp.protocol cimport Tcp
 
 cdef int TCP, CE, CODEPOINT, ECT_0
@@ -28,13 +30,21 @@ cdef class Stack:
     cdef readonly object ports
     cdef readonly object single_addresses
     cdef public object hairpin
+    cdef readonly object failure
 
     @cython.locals(received=cython.Py_ssize_t)
     cpdef poll(self, long long now)
-    @cython.locals(
-        counters=Counters, batch=SegmentBatch, context=Context, count=cython.Py_ssize_t, seg=Segment
-    )
+    @cython.locals(received=cython.Py_ssize_t)
+    cpdef Py_ssize_t receive(self, long long now) except -1
+    cpdef device_raised(self, error, long long now)
+    cpdef fail(self, error)
+    @cython.locals(failures=Failures)
+    cpdef round_over(self, long long now)
     cpdef packets_arrive(self, long long now)
+    @cython.locals(counters=Counters, batch=SegmentBatch, context=Context, count=cython.Py_ssize_t)
+    cdef batch_arrives(self, long long now)
+    @cython.locals(segments=tuple, i=cython.Py_ssize_t, seg=Segment)
+    cdef packets_of_all_kinds(self, Py_ssize_t count, long long now)
     @cython.locals(counters=Counters, seg=Segment, codepoint=cython.int)
     cpdef count_codepoints(self, Py_ssize_t count)
     cpdef packet_arrives(self, Segment seg, long long now)

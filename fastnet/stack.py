@@ -19,7 +19,8 @@ from fastnet.hairpin import Hairpin, single_addresses
 from fastnet.ip.addresses import AddressSet
 from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.challenges import ChallengeBudget
-from fastnet.tcp.congestion import algorithm
+from fastnet.tcp.congestion import algorithm, checked
+from fastnet.tcp.containment import contain, end_all
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.cookies import CookieJar
 from fastnet.tcp.errors import error_arrives
@@ -39,6 +40,8 @@ MULTICAST = 224 >> 4
 LOOPBACK = 127
 BROADCAST = 0xFFFFFFFF
 """How an IPv4 address begins that is no single host's, or this one's, and the one of everybody."""
+PASSING = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of a device that say that it has no room just now: packets are lost, the device is not."""
 NEVER = (1 << 63) - 1
 """What ``next_deadline`` says when no timer runs."""
 
@@ -61,6 +64,7 @@ class Stack:
     :param clock: now in ns, monotonic; a test passes its own
     :param random: n -> n random bytes; a test passes its own
     :param slots: packets in a batch
+    :ivar failure: what the device raised when it failed, None while it works; nothing comes or goes after that
     :raises SettingError: a setting that does not exist, or a value it cannot take
     """
 
@@ -80,7 +84,8 @@ class Stack:
         self.own = AddressSet(self.addresses)
         self.settings = Settings.of(settings)
         try:
-            algorithm(self.settings.tcp_congestion_control)
+            # Programs may have added theirs under a name.
+            checked(algorithm(self.settings.tcp_congestion_control), 536)
         except ValueError as error:
             raise SettingError(str(error)) from None
         self.clock = clock
@@ -105,6 +110,7 @@ class Stack:
         self.single_addresses = frozenset(single_addresses(self.addresses))
         # Its way to itself, once somebody takes it.
         self.hairpin: Hairpin | None = None
+        self.failure: BaseException | None = None
         if hasattr(innermost(device), "fileno"):
             # What the parent and a child would both read and write. A device in memory is copied.
             watch(self)
@@ -122,22 +128,97 @@ class Stack:
     def poll(self, now: int) -> int:
         """One round: receive a batch, let the protocol run, fire timers that are due, send.
 
+        What runs for one endpoint and raises ends that endpoint (docs/defence.md); KeyboardInterrupt and SystemExit come out of here when
+        the round is over.
+
         :param now: the time, ns
         :returns: when to call again at the latest, ns; ``now`` when more packets wait already; ``NEVER`` without timers
+        :raises OSError: ENETDOWN, the device has failed: now, or before
         """
         if self.context.forked:
             self.context.check()
-        received = self.device.receive(self.received)
-        if received:
-            self.packets_arrive(now)
+        received = self.receive(now)
         self.tcp.fire_timers(now)
         self.flush(now)
+        if self.failure is not None:
+            raise self.down()
         if received == self.received.slots:
             return now
         return self.context.timers.next_deadline()
 
+    def receive(self, now: int) -> int:
+        """The first part of a round: take a batch from the device and let the protocol have it. How many packets; 0 after a failure."""
+        if self.failure is not None:
+            return 0
+        try:
+            received: int = self.device.receive(self.received)
+        except BaseException as error:
+            self.device_raised(error, now)
+            # What came before that is delivered all the same.
+            received = self.received.count
+        if received:
+            try:
+                self.packets_arrive(now)
+            except MemoryError as error:
+                self.context.failures.note("a batch of packets is lost", error, now)
+        return received
+
+    def wait(self, timeout: int) -> bool:
+        """Sleep until packets wait or ``device.wake`` is called, at most so long, ns; below 0: for ever. True: it is time to poll."""
+        try:
+            return bool(self.device.wait(timeout))
+        except BaseException as error:
+            self.device_raised(error, self.clock())
+            return True
+
+    def device_raised(self, error: BaseException, now: int) -> None:
+        """A call of the device raised. Where that is not the device's end, packets were lost and the next call may succeed."""
+        failures = self.context.failures
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            failures.note("the device", error, now)
+        elif not isinstance(error, OSError) or error.errno not in PASSING:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """No packet will come or go any more: at the end of this round every connection ends with ENETDOWN, and every door is told.
+
+        :param error: why; only the first counts
+        """
+        if self.failure is None:
+            self.failure = error
+            self.context.failures.due = True
+
+    def down(self) -> OSError:
+        """What everybody is told after the device's failure, made anew for each."""
+        error = OSError(errno.ENETDOWN, f"the device has failed: {reason(self.failure)}")
+        error.__cause__ = self.failure
+        return error
+
+    def round_over(self, now: int) -> None:
+        """Something had to wait for the end of the round: lines for the log, an interruption, the end of all connections.
+
+        :raises KeyboardInterrupt, SystemExit: what an endpoint's code, or the device, raised
+        """
+        failures = self.context.failures
+        failures.due = False
+        if self.failure is not None:
+            end_all(self.context, errno.ENETDOWN, now)
+        if not failures.held:
+            failures.log()
+        interruption = failures.take_interruption()
+        if interruption is not None:
+            raise interruption
+
     def packets_arrive(self, now: int) -> None:
-        """Parse the receive ring as a batch, and give each packet to its protocol."""
+        """Parse the receive ring as a batch, and give each packet to its protocol. Whatever happens, it is given once."""
+        try:
+            self.batch_arrives(now)
+        finally:
+            self.context.demux.settle()
+            self.received.clear()
+
+    def batch_arrives(self, now: int) -> None:
+        """What ``packets_arrive`` does but for the end."""
         counters = self.counters
         batch = self.batch
         context = self.context
@@ -152,10 +233,21 @@ class Stack:
         if batch.others == 0:
             self.tcp.segments_arrive(batch.segments, count, now)
         else:
-            for seg in batch.segments[:count]:
-                self.packet_arrives(seg, now)
-        context.demux.settle()
-        self.received.clear()
+            self.packets_of_all_kinds(count, now)
+
+    def packets_of_all_kinds(self, count: int, now: int) -> None:
+        """A batch that holds more than good TCP segments."""
+        segments = self.batch.segments
+        i = 0
+        while i < count:
+            try:
+                while i < count:
+                    seg = segments[i]
+                    i += 1
+                    self.packet_arrives(seg, now)
+            except BaseException as error:
+                # TCP looks after its own; this one is an ICMP message's, about the connection that it quotes.
+                contain(self.context, None, segments[i - 1].flow, error, now)
 
     def count_codepoints(self, count: int) -> None:
         """ECN codepoints of the good packets of a batch."""
@@ -180,13 +272,18 @@ class Stack:
                 error_arrives(seg, self.context, now)
 
     def flush(self, now: int) -> None:
-        """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""
+        """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls.
+
+        :raises KeyboardInterrupt, SystemExit: what an endpoint's code raised in this round
+        """
         self.send(now)
         if self.hairpin is not None:
             self.hairpin.deliver(now)
+        if self.context.failures.due:
+            self.round_over(now)
 
     def send(self, now: int) -> None:
-        """As ``flush``, but what goes to the stack itself only waits to be delivered."""
+        """As ``flush``, but what goes to the stack itself only waits to be delivered, and the round goes on."""
         if self.context.forked:
             self.context.check()
         if self.context.outbox:
@@ -195,23 +292,32 @@ class Stack:
             self.transmit()
 
     def transmit(self) -> None:
-        """Hand the transmit ring to the device; it comes back empty."""
-        if self.context.forked:
-            self.context.check()
+        """Hand the transmit ring to the device; it comes back empty. What the device does not take is lost, as on any link.
+
+        It is called whenever the ring is full, in the middle of an endpoint's work; so a failure of the device is noted, not raised.
+        """
         sending = self.sending
         self.counters.IpOutRequests += sending.count
         if self.hairpin is not None:
             sending = self.hairpin.divert(sending)
         count = sending.count
-        sent = self.device.transmit(sending)
+        sent = 0
+        if self.failure is None:
+            try:
+                sent = self.device.transmit(sending)
+            except BaseException as error:
+                self.device_raised(error, self.clock())
+        sending.clear()
         self.counters.DeviceTxErrors += count - sent
 
     def listen(self, address: str, port: int, backlog: int = 4096) -> Listener:
         """Passive OPEN on a local address ("0.0.0.0": any) and port.
 
-        :raises OSError: EADDRINUSE, when somebody listens there
+        :raises OSError: EADDRINUSE, when somebody listens there; ENETDOWN, the device has failed
         """
         self.context.check()
+        if self.failure is not None:
+            raise self.down()
         return self.tcp.listen(address, port, backlog)
 
     def connect(
@@ -231,9 +337,11 @@ class Stack:
         :param prepare: called with the new connection before its SYN leaves: for options that the SYN shows
         :raises ValueError: not an IPv4 address or port, or no address of our own to take
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
-            4-tuple is in use)
+            4-tuple is in use), ENETDOWN (the device has failed)
         """
         self.context.check()
+        if self.failure is not None:
+            raise self.down()
         target = int(ipaddress.IPv4Address(remote))
         if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
             raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")
@@ -302,3 +410,10 @@ class Stack:
             for endpoint in ready:
                 endpoint.notified = False
         return ready
+
+
+def reason(failure: BaseException | None) -> str:
+    """Why, in a line."""
+    if isinstance(failure, OSError) and failure.strerror:
+        return failure.strerror
+    return f"{type(failure).__name__}: {failure}"

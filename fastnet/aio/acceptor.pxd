@@ -23,6 +23,7 @@ cdef class Acceptor(Door):
     cpdef ready(self, long long now)
     @cython.locals(transport=Transport)
     cpdef open(self, Connection connection, object variables, long long now)
+    cpdef fail(self, error)
 
 
 cdef class Opening(Door):
@@ -31,3 +32,4 @@ cdef class Opening(Door):
 
     @cython.locals(connection=Connection)
     cpdef ready(self, long long now)
+    cpdef fail(self, error)

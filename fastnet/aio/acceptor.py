@@ -1,6 +1,7 @@
 """The doors of connections that are not transports yet: a listener's, and an open's."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from contextvars import copy_context
@@ -10,6 +11,7 @@ from fastnet.aio.reactor import Door, Reactor
 from fastnet.aio.transport import Transport
 from fastnet.sockopt import Options
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.containment import contain, end
 from fastnet.tcp.context import Endpoint
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
@@ -65,7 +67,16 @@ class Acceptor(Door):
                 # Reset while it waited; asyncio's accept would find a socket that fails at once.
                 continue
             variables = self.variables.copy()
-            transport = variables.run(self.open, connection, variables, now)
+            try:
+                transport = variables.run(self.open, connection, variables, now)
+            except BaseException as error:
+                # Nobody has the connection. The others in the queue are accepted all the same.
+                self.wake()
+                if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                    end(self.listener.context, connection, None, errno.ECONNABORTED, True)
+                    raise
+                contain(self.listener.context, connection, None, error, now)
+                return
             if transport is not None:
                 # What came with the handshake, or right after it, has its turn now.
                 connection.owner = transport
@@ -97,6 +108,15 @@ class Acceptor(Door):
                 {"message": "protocol.connection_made() failed", "exception": error, "transport": transport, "protocol": protocol}
             )
         return transport
+
+    def fail(self, error: BaseException) -> None:
+        """Nobody will connect any more: close the server, whose ``serve_forever`` raises the error."""
+        server = self.server
+        if server is not None:
+            waiting = getattr(server, "_serving_forever_fut", None)
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)
+            server.close()
 
     def close(self) -> None:
         """Listen no more; who waits in the accept queue is reset."""
@@ -130,4 +150,9 @@ class Opening(Door):
             self.done.set_exception(OSError(connection.error, os.strerror(connection.error)))
         else:
             self.done.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """There will be no outcome."""
+        if not self.done.done():
+            self.done.set_exception(error)
 

@@ -310,7 +310,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         try:
             await opening.done
         except OSError as error:
-            raise OSError(error.errno, f"Connect call failed {address}") from None
+            raise OSError(error.errno, f"Connect call failed {address}") from error.__cause__
         except BaseException:
             sock.close()
             raise
@@ -443,11 +443,15 @@ def linger(reactor: Reactor) -> None:
     stack = reactor.stack
     now = reactor.clock()
     end = now + LINGER
-    while now < end:
-        deadline = stack.poll(now)
+    while now < end and stack.failure is None:
+        try:
+            deadline = stack.poll(now)
+        except OSError:
+            # The device has failed: nothing will be acknowledged any more.
+            return
         if not any(isinstance(each, Connection) and each.orphan and each.state in UNFINISHED for each in stack.context.endpoints):
             return
-        stack.device.wait(max(0, min(deadline, end) - now) if deadline != NEVER else end - now)
+        stack.wait(max(0, min(deadline, end) - now) if deadline != NEVER else end - now)
         now = reactor.clock()
 
 

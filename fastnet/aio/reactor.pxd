@@ -2,6 +2,7 @@ cimport cython
 
 from fastnet.aio._wait cimport wait_for
 from fastnet.stack cimport Stack
+from fastnet.tcp.containment cimport contain_door
 from fastnet.tcp.context cimport Context, Endpoint
 
 cdef long long NEVER
@@ -13,6 +14,7 @@ cdef class Door:
 
     cpdef ready(self, long long now)
     cpdef lost(self)
+    cpdef fail(self, error)
     cpdef wake(self)
     cpdef Endpoint endpoint(self)
 
@@ -26,6 +28,7 @@ cdef class Reactor:
     cdef readonly object queue
     cdef public long long busy_poll
     cdef public long long busy_until
+    cdef public bint failed
     cdef public bint in_turn
     cdef public bint more
     cdef readonly list last
@@ -40,7 +43,9 @@ cdef class Reactor:
     cpdef int sleep(self, long long timeout) except -1
     @cython.locals(stack=Stack, received=cython.Py_ssize_t)
     cpdef turn(self, long long now)
-    @cython.locals(ready=list, served=cython.Py_ssize_t, endpoint=Endpoint, last=list, door=Door)
+    @cython.locals(ready=list, served=cython.Py_ssize_t, count=cython.Py_ssize_t, endpoint=Endpoint, door=Door)
     cpdef deliver(self, long long now)
+    @cython.locals(last=list, served=cython.Py_ssize_t, door=Door)
+    cpdef tell_lost(self)
     cpdef again(self, Endpoint endpoint)
     cpdef bint soon(self, Door door) except -1

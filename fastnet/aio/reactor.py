@@ -10,7 +10,9 @@ from typing import Any
 from fastnet.aio._wait import wait_for
 from fastnet.driver import Driver
 from fastnet.stack import NEVER
+from fastnet.tcp.containment import contain_door
 from fastnet.tcp.context import Endpoint
+from fastnet.tcp.failures import LOGGER
 
 STACK = 1
 OTHERS = 2
@@ -31,6 +33,9 @@ class Door:
     def lost(self) -> None:
         """What was left for the end of the turn."""
 
+    def fail(self, error: BaseException) -> None:
+        """Nothing will ever come again: the device has failed, or ``ready`` has raised."""
+
     def wake(self) -> None:
         """Somebody else looked through the news, a socket on the same stack: keep this for the next turn."""
         self.reactor.again(self.endpoint())
@@ -47,12 +52,14 @@ class Reactor:
     :param loop: the asyncio loop whose queues say whether it has something to do
     :param others: the descriptor of the epoll that has everything but the stack's device
     :param busy_poll: how long to go on looking before a sleep, ns
+    :ivar failed: the device has failed, and every door was told
     :ivar in_turn: True while a turn calls programs back
     :ivar last: doors that ``lost`` is called on at the end of the turn
     """
 
     __slots__ = (
-        "busy_poll", "busy_until", "clock", "device", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue", "stack",
+        "busy_poll", "busy_until", "clock", "device", "failed", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue",
+        "stack",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, loop: Any, others: int, busy_poll: int = 0) -> None:
@@ -67,6 +74,7 @@ class Reactor:
         self.queue: deque[Any] = loop._ready
         self.busy_poll = busy_poll
         self.busy_until = 0
+        self.failed = False
         self.in_turn = False
         self.more = False
         self.last: list[Door] = []
@@ -118,45 +126,106 @@ class Reactor:
     def turn(self, now: int) -> None:
         """One batch: receive, call back, send."""
         stack = self.stack
+        if stack.failure is not None and not self.failed:
+            self.device_failed(now)
         while self.later:
-            self.later.popleft()()
+            self.call(self.later.popleft(), now)
         self.in_turn = True
         try:
-            received = stack.device.receive(stack.received)
+            received = stack.receive(now)
             self.more = received == stack.received.slots
-            if received:
-                stack.packets_arrive(now)
             stack.tcp.fire_timers(now)
             self.deliver(now)
         finally:
             self.in_turn = False
         stack.flush(now)
+        if stack.failure is not None and not self.failed:
+            self.device_failed(now)
+        if stack.context.failures.waiting:
+            stack.context.failures.log()
+
+    def call(self, call: Any, now: int) -> None:
+        """What another thread, or the collector, has left for this turn."""
+        try:
+            call()
+        except Exception as error:
+            self.stack.context.failures.note("a call that was left for the next turn failed", error, now)
 
     def deliver(self, now: int) -> None:
-        """Tell the owners of endpoints with news, each once; what they leave is for the next turn."""
+        """Tell the owners of endpoints with news, each once; what they leave is for the next turn.
+
+        What one raises ends its endpoint alone. SystemExit and KeyboardInterrupt go through; the others' news does not go with them.
+        """
         ready = self.stack.take_ready()
+        count = len(ready)
         served = 0
-        try:
-            for endpoint in ready:
-                served += 1
-                owner = endpoint.owner
-                if isinstance(owner, Door):
-                    door = owner
-                    door.ready(now)
-                elif owner is not None:
-                    # A socket's.
-                    with self.lock:
-                        owner.wake()
-        finally:
-            # SystemExit and KeyboardInterrupt go through; the others' news must not go with them.
-            if served < len(ready):
+        while served < count:
+            endpoint = ready[served]
+            try:
+                while served < count:
+                    endpoint = ready[served]
+                    served += 1
+                    owner = endpoint.owner
+                    if isinstance(owner, Door):
+                        door = owner
+                        door.ready(now)
+                    elif owner is not None:
+                        # A socket's.
+                        with self.lock:
+                            owner.wake()
+            except (KeyboardInterrupt, SystemExit):
                 for endpoint in ready[served:]:
                     self.again(endpoint)
+                raise
+            except BaseException as error:
+                self.door_failed(endpoint, error, now)
         if self.last:
-            last = self.last
-            self.last = []
+            self.tell_lost()
+
+    def tell_lost(self) -> None:
+        """Call ``lost`` on the doors that wait for it; those behind one that lets an interruption through are told in the next turn."""
+        last = self.last
+        self.last = []
+        served = 0
+        try:
             for door in last:
+                served += 1
                 door.lost()
+        finally:
+            if served < len(last):
+                self.last = last[served:] + self.last
+
+    def door_failed(self, endpoint: Endpoint, error: BaseException, now: int) -> None:
+        """A door's code raised, not the program's, which doors answer for: no memory, mostly. Its endpoint ends."""
+        owner = endpoint.owner
+        contain_door(self.stack.context, endpoint, error, now)
+        if isinstance(owner, Door) and endpoint.id < 0:
+            self.tell(owner, error, now)
+
+    def tell(self, door: Door, error: BaseException, now: int) -> None:
+        """Tell a door that it is over."""
+        try:
+            door.fail(error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as second:
+            self.stack.context.failures.note(f"{type(door).__name__}: its end could not be told", second, now)
+
+    def device_failed(self, now: int) -> None:
+        """Tell everybody who has a connection, waits for one, or listens; the loop goes on, for all that is not the stack's."""
+        stack = self.stack
+        self.failed = True
+        # Its descriptor says for ever that there is something to see.
+        self.device = -1
+        self.more = False
+        LOGGER.error("%s", stack.down().strerror)
+        for endpoint in stack.take_ready():
+            owner = endpoint.owner
+            if isinstance(owner, Door):
+                self.tell(owner, stack.down(), now)
+            elif owner is not None:
+                with self.lock:
+                    owner.wake()
 
     def again(self, endpoint: Endpoint) -> None:
         """It is not done: another look in the next turn."""

@@ -47,6 +47,7 @@ cdef class Transport(Door):
     cpdef write_pending(self, long long now)
     cpdef maybe_pause_protocol(self)
     cpdef maybe_resume_protocol(self)
+    cpdef fail(self, error)
     cpdef force_close(self, error)
     @cython.locals(connection=Connection)
     cpdef close_connection(self, long long now)

@@ -400,6 +400,10 @@ class Transport(Door):
         # asyncio.sslproto calls it by this name.
         self.force_close(error)
 
+    def fail(self, error: BaseException) -> None:
+        """The device has failed: at once, also while reading is paused or the rest of what was written waits."""
+        self.force_close(error)
+
     def force_close(self, error: BaseException | None) -> None:
         """Close at once; the protocol hears why, soon."""
         if self._lost:

@@ -71,7 +71,7 @@ class VirtualReactor(Reactor):
 
     def sleep(self, timeout: int) -> int:
         """Packets wait, or threads and other descriptors have something; if not, it is later at once."""
-        found = PACKETS if self.stack.device.wait(0) else 0
+        found = PACKETS if not self.failed and self.stack.wait(0) else 0
         found |= wait_for(-1, self.others, 0)
         if found or timeout == 0:
             return found

@@ -41,8 +41,8 @@ class Commands(click.Group):
 def group() -> None:
     """A TCP/IP stack in user space that you program from Python.
 
-    Exit codes: 0 it worked, 2 a wrong option or value, 3 it could not start (the line on standard error says why), 128 + n when signal n
-    ended it (130 SIGINT, 143 SIGTERM, 129 SIGHUP), 141 when nobody reads standard output any more.
+    Exit codes: 0 it worked, 2 a wrong option or value, 3 it could not start, 4 the device failed while it ran (the line on standard error
+    says why), 128 + n when signal n ended it (130 SIGINT, 143 SIGTERM, 129 SIGHUP), 141 when nobody reads standard output any more.
     """
 
 

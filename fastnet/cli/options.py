@@ -12,6 +12,7 @@ from rich.table import Table
 from fastnet.config import SettingError, Settings
 
 COULD_NOT_START = 3
+DEVICE_FAILED = 4
 
 
 def settings_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Settings:
@@ -41,8 +42,8 @@ set_option = click.option(
 )
 
 
-def fail(error: object) -> NoReturn:
-    """One line on standard error, and exit code 3.
+def fail(error: object, code: int = COULD_NOT_START) -> NoReturn:
+    """One line on standard error, and an exit code.
 
     :raises BrokenPipeError: it is one, which is no failure to start: nobody reads standard output any more
     """
@@ -50,7 +51,7 @@ def fail(error: object) -> NoReturn:
         raise error
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     click.echo(f"fastnet: {message}", err=True)
-    sys.exit(COULD_NOT_START)
+    sys.exit(code)
 
 
 def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

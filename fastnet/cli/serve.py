@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from fastnet._tun import Tun
-from fastnet.cli.options import fail, set_option
+from fastnet.cli.options import DEVICE_FAILED, fail, set_option
 from fastnet.config import Settings
 from fastnet.devices import Capture, CapturedDevice, Device
 from fastnet.devices.capture import MIB
@@ -124,7 +124,7 @@ def serve(
     `fastnet serve asgi MODULE:APP` serves an application; `fastnet serve asgi --help` has its options.
 
     Exit codes: 0 it served, until SIGINT, SIGTERM or SIGHUP too; the command's own, where there is one, 128 + n when signal n ended it;
-    2 a wrong option; 3 it could not start; 141 nobody reads --json any more.
+    2 a wrong option; 3 it could not start; 4 the device failed; 141 nobody reads --json any more.
     """
     check_addresses(address, kernel)
     if [body, body_size, body_file].count(None) < 2:
@@ -151,7 +151,12 @@ def serve(
             server = LoadServer(Stack(device, (address,), settings), modes[mode](), address, port, backlog)
             if faults:
                 server.listener.set_policy(policy(Dice(faults, fault_seed), fault_seed))
-            return run(server, command, duration, as_json, f"{mode} on {address} port {port} ({tun.name})")
+            try:
+                return run(server, command, duration, as_json, f"{mode} on {address} port {port} ({tun.name})")
+            except OSError as error:
+                if server.stack.failure is None:
+                    raise
+                fail(error, DEVICE_FAILED)
 
     if private or command:
 
@@ -236,21 +241,28 @@ def run(server: LoadServer, command: tuple[str, ...], duration: float | None, as
     def elapsed() -> float:
         return (server.stack.clock() - server.started) / 1e9
 
-    if as_json:
-        report = server.run(stopped, lambda now: print(json.dumps({"event": "tick", **asdict(now)}), flush=True))
-    elif child is not None or not console.is_terminal:
-        # The command has the terminal.
-        report = server.run(stopped, lambda now: None)
-    else:
-        console.print(f"fastnet: {what}; SIGINT (Ctrl-C) ends it")
-        with Live(line(last, last), console=console, transient=True) as live:
+    try:
+        if as_json:
+            report = server.run(stopped, lambda now: print(json.dumps({"event": "tick", **asdict(now)}), flush=True))
+        elif child is not None or not console.is_terminal:
+            # The command has the terminal.
+            report = server.run(stopped, lambda now: None)
+        else:
+            console.print(f"fastnet: {what}; SIGINT (Ctrl-C) ends it")
+            with Live(line(last, last), console=console, transient=True) as live:
 
-            def tick(now: Report) -> None:
-                nonlocal last
-                live.update(line(now, last))
-                last = now
+                def tick(now: Report) -> None:
+                    nonlocal last
+                    live.update(line(now, last))
+                    last = now
 
-            report = server.run(stopped, tick)
+                report = server.run(stopped, tick)
+    except OSError:
+        # The device has failed: the command has nobody to talk to any more.
+        if child is not None and child.poll() is None:
+            child.terminate()
+            child.wait()
+        raise
     summary = {
         "event": "summary",
         **asdict(report),

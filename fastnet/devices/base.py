@@ -6,7 +6,11 @@ from fastnet._ring import PacketRing
 
 
 class Device(Protocol):
-    """A source and sink of IP packets without a link layer. All calls but ``wake`` come from one thread at a time."""
+    """A source and sink of IP packets without a link layer. All calls but ``wake`` come from one thread at a time.
+
+    What ``receive``, ``transmit`` or ``wait`` raises is the device's end: every connection ends with ENETDOWN, and it is called no more.
+    Only EAGAIN, EINTR, ENOBUFS, ENOMEM and MemoryError mean that it has no room just now: packets are lost, and it is asked again.
+    """
 
     @property
     def mtu(self) -> int:

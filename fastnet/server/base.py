@@ -7,6 +7,8 @@ from typing import Protocol
 
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.containment import contain_door
+from fastnet.tcp.context import Endpoint
 from fastnet.tcp.states import State
 
 READ = 65536
@@ -136,27 +138,52 @@ class LoadServer:
         self.started = stack.clock()
 
     def step(self, now: int) -> int:
-        """One turn: packets in, accept, sessions, packets out; returns when the next timer is due, ns."""
+        """One turn: packets in, accept, sessions, packets out; returns when the next timer is due, ns.
+
+        What a session raises ends its connection, and no other.
+
+        :raises OSError: ENETDOWN, the device has failed
+        """
         stack = self.stack
         deadline: int = stack.poll(now)
         accept = self.listener.accept
         connection = accept()
         while connection is not None:
             self.accepted += 1
-            session = self.mode.opened(connection, self, now)
-            if session is not None:
-                self.open += 1
-                connection.owner = session
-                session.ready(now)
+            try:
+                session = self.mode.opened(connection, self, now)
+                if session is not None:
+                    self.open += 1
+                    connection.owner = session
+                    session.ready(now)
+            except BaseException as error:
+                self.failed(connection, error, now)
             connection = accept()
         for endpoint in stack.take_ready():
             if endpoint.owner is not None:
-                endpoint.owner.ready(now)
+                try:
+                    endpoint.owner.ready(now)
+                except BaseException as error:
+                    self.failed(endpoint, error, now)
         stack.flush(now)
         if stack.context.ready:
             # What was sent just now made room for more.
             return now
         return min(deadline, stack.context.timers.next_deadline())
+
+    def ready(self, session: Session, now: int) -> None:
+        """Have a session look at its connection outside the turn: from a timer of its own."""
+        try:
+            session.ready(now)
+        except BaseException as error:
+            self.failed(session.connection, error, now)
+
+    def failed(self, endpoint: Endpoint, error: BaseException, now: int) -> None:
+        """A session raised, or the mode that was to make one: its connection is reset. An interruption is raised at the turn's end."""
+        session = endpoint.owner
+        contain_door(self.stack.context, endpoint, error, now)
+        if isinstance(session, Session):
+            self.closed(session)
 
     def closed(self, session: Session) -> None:
         """A session is over."""
@@ -166,16 +193,18 @@ class LoadServer:
             session.over()
 
     def run(self, stopped: Callable[[], bool], tick: Callable[[Report], None], interval: float = 1.0) -> Report:
-        """Serve until ``stopped`` says so; ``tick`` gets a report every ``interval`` seconds. The last report."""
+        """Serve until ``stopped`` says so; ``tick`` gets a report every ``interval`` seconds. The last report.
+
+        :raises OSError: ENETDOWN, the device has failed
+        """
         clock = self.stack.clock
-        device = self.stack.device
         now = clock()
         next_tick = now + int(interval * 1e9)
         while not stopped():
             deadline = min(self.step(now), next_tick)
             now = clock()
             if deadline > now:
-                device.wait(min(deadline - now, IDLE))
+                self.stack.wait(min(deadline - now, IDLE))
                 now = clock()
             if now >= next_tick:
                 tick(self.report(now))

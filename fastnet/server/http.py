@@ -327,7 +327,7 @@ class _Later(Timed):
         session = self.session
         session.waiting -= 1
         session.owed.append(self.key)
-        session.ready(now)
+        session.server.ready(session, now)
 
 
 class _Alarm(Timed):

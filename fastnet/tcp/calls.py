@@ -3,7 +3,7 @@
 import errno
 
 from fastnet._headers import ACK, RST
-from fastnet.tcp.congestion import algorithm
+from fastnet.tcp.congestion import algorithm, checked
 from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.context import Context
 from fastnet.tcp.numbers import HALF, MASK, SECOND
@@ -277,9 +277,10 @@ class UserCalls(Tcb):
     def set_congestion_control(self, choice: type[CongestionControl] | str) -> None:
         """Another congestion control, by name or as a class of one's own (TCP_CONGESTION); data on its way goes on under it.
 
-        :raises ValueError: no such name
+        :raises ValueError: no such name, or a class that begins with a CWND that there cannot be
+        :raises TypeError: neither a name nor a subclass of ``CongestionControl``
         """
-        kind = algorithm(choice) if isinstance(choice, str) else choice
+        kind = algorithm(choice) if isinstance(choice, str) else checked(choice, self.send_mss())
         self.congestion = kind
         if self.sender is not None:
             self.sender.recovery.congestion = kind(self.send_mss())

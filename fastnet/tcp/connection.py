@@ -52,6 +52,8 @@ class Connection(UserCalls):
     def establish(self, context: Context, request: Request, seg: Segment, now: int) -> None:
         """Fill a new connection from a request and the segment that acknowledged its SYN-ACK."""
         self.fill(context, request, AFTER_HANDSHAKE, now)
+        context.counters.TcpPassiveOpens += 1
+        context.counters.TcpCurrEstab += 1
         # Karn's rule: only an exchange without retransmissions measures the round trip.
         request.rtt = now - request.born if request.retries == 0 else 0
         self.snd_una = request.iss + 1 & MASK

@@ -8,6 +8,7 @@ from fastnet._timer cimport TimerWheel
 from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
 from fastnet.tcp.congestion.base cimport Acknowledgment
+from fastnet.tcp.failures cimport Failures
 from fastnet.tcp.isn cimport IsnGenerator
 from fastnet.tcp.memory cimport Memory
 
@@ -33,6 +34,7 @@ cdef class Endpoint(Timed):
 cdef class Context:
     cdef readonly object settings
     cdef readonly Counters counters
+    cdef readonly Failures failures
     cdef readonly TimerWheel timers
     cdef readonly SegmentWriter writer
     cdef readonly IsnGenerator isn

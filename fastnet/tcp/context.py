@@ -12,6 +12,7 @@ from fastnet.config import Settings
 from fastnet.counters import Counters
 from fastnet.forks import ForkedError
 from fastnet.tcp.congestion.base import Acknowledgment
+from fastnet.tcp.failures import Failures
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
 from fastnet.tcp.numbers import CODEPOINT
@@ -65,6 +66,7 @@ class Context:
     :ivar memory: what all buffers together may take; ``orphans``: connections that the program has closed and that are not over
     :ivar ack: what the ACK that is looked at just now says; filled again for each
     :ivar endpoints: id -> endpoint, as the demux numbers them
+    :ivar failures: what raised, to be told when the round is over
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar ports: the stack's local ports, and who has them
     :ivar ready: endpoints whose owner has something to see
@@ -76,8 +78,8 @@ class Context:
     """
 
     __slots__ = (
-        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "forked", "isn", "largest", "last_seq", "memory",
-        "mss", "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
+        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "failures", "forked", "isn", "largest", "last_seq",
+        "memory", "mss", "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +96,7 @@ class Context:
             raise TypeError("a Context is made once")
         self.settings = settings
         self.counters = counters
+        self.failures = Failures(counters)
         self.timers = timers
         self.writer = writer
         self.isn = IsnGenerator(secret)
@@ -131,7 +134,14 @@ class Context:
         if number < len(self.endpoints):
             self.endpoints[number] = endpoint
         else:
-            self.place(number, endpoint)
+            try:
+                self.place(number, endpoint)
+            except BaseException:
+                # No memory. A number without an endpoint must not stay behind.
+                self.demux.remove(flow)
+                self.ports.detach(flow)
+                endpoint.id = -1
+                raise
 
     def place(self, number: int, endpoint: Endpoint) -> None:
         """Note who stands behind an id of the demux."""

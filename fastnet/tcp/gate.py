@@ -32,7 +32,7 @@ class Gate:
         try:
             verdict = self.policy(Arrival(self, seg, now))
         except Exception as error:
-            self.fail(error)
+            self.fail(error, now)
             return
         if verdict is None or verdict is ACCEPT:
             listener.syn_arrives(seg, None, now)
@@ -52,11 +52,13 @@ class Gate:
         elif isinstance(verdict, Deferred):
             self.hold(verdict, seg, now)
         else:
-            self.fail(TypeError(f"a policy gives a Verdict or None, not {verdict!r}"))
+            self.fail(TypeError(f"a policy gives a Verdict or None, not {verdict!r}"), now)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception, now: int) -> None:
         """The policy is at fault; the SYN is dropped."""
         self.error = error
+        address, port = self.listener.address, self.listener.port
+        self.listener.context.failures.note(f"{address} port {port}: a SYN is dropped, as the policy failed", error, now)
         self.listener.refused.policy_failed += 1
         self.listener.context.counters.ListenDrops += 1
 
@@ -83,7 +85,7 @@ class Gate:
             listener.context.counters.ListenDrops += 1
             return
         if deferred.gate is not self or deferred.request is not None:
-            self.fail(ValueError("a handle is for the SYN that it was made for"))
+            self.fail(ValueError("a handle is for the SYN that it was made for"), now)
             return
         request = Request.__new__(Request)
         request.open(listener.context, listener, seg, seg.options & listener.allowed, listener.rcv_wnd, listener.rcv_shift, now)

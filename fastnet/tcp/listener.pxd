@@ -31,6 +31,7 @@ cdef class Listener(Tuned):
     cdef public long long accept_queue_high
     cdef public long long requests
     cdef public long long completed
+    cdef readonly Request completing
     cdef public long long cookies_sent
     cdef public long long cookies_redeemed
     cdef public int allowed

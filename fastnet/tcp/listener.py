@@ -53,13 +53,14 @@ class Listener(Tuned):
     :ivar gate: what follows the listener's policy, None without one
     :ivar queue_connection: ``accept_queue.append``, looked up once
     :ivar refused: what was turned away, and why
+    :ivar completing: the request whose connection is being made just now, None otherwise
     :ivar syn_queue_high, accept_queue_high: the most that were in the queues at once
     :ivar requests, cookies_sent, completed, cookies_redeemed: as in ``Statistics``
     """
 
     __slots__ = (
-        "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "context", "cookies", "cookies_redeemed",
-        "cookies_sent", "gate", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue",
+        "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
+        "cookies_redeemed", "cookies_sent", "gate", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue",
         "syn_queue_high", "tos", "ttl", "young",
     )  # fmt: skip
 
@@ -88,6 +89,7 @@ class Listener(Tuned):
         self.accept_queue_high = 0
         self.requests = 0
         self.completed = 0
+        self.completing: Request | None = None
         self.cookies_sent = 0
         self.cookies_redeemed = 0
         self.allowed = OPTION_MSS
@@ -288,6 +290,7 @@ class Listener(Tuned):
         context = self.context
         # It outlives the listener, and its request lives on with it.
         request.listener = None
+        self.completing = request
         if request.choice is None:
             connection = Connection.__new__(Connection)
             connection.establish(context, request, seg, now)
@@ -297,16 +300,17 @@ class Listener(Tuned):
             kind = request.choice.kind or Connection
             connection = kind.__new__(kind)
             connection.establish(context, request, seg, now)
+            if connection.context is not context:
+                raise TypeError(f"{kind.__name__}.establish() has not called Connection.establish()")
             connection.ttl = request.choice.ttl or self.ttl
             connection.tos = request.choice.tos or self.tos
         self.queue_connection(connection)
         self.completed += 1
         if len(self.accept_queue) > self.accept_queue_high:
             self.accept_queue_high = len(self.accept_queue)
-        context.counters.TcpPassiveOpens += 1
-        context.counters.TcpCurrEstab += 1
         if seg.length:
             connection.segment_arrives(seg, now)
+        self.completing = None
         if self.owner is not None:
             context.notify(self)
 
@@ -389,9 +393,14 @@ class Listener(Tuned):
         return None
 
     def set_policy(self, policy: Callable[[Arrival], Verdict | None] | None) -> None:
-        """Have a policy decide on every SYN from now on (``fastnet.tcp.policy``), or none; SYNs that wait for the old one are dropped."""
+        """Have a policy decide on every SYN from now on (``fastnet.tcp.policy``), or none; SYNs that wait for the old one are dropped.
+
+        :raises TypeError: it cannot be called
+        """
         if self.context.forked:
             self.context.check()
+        if policy is not None and not callable(policy):
+            raise TypeError(f"a policy is called with an Arrival, and {policy!r} cannot be called")
         if self.gate is not None:
             self.gate.close()
         self.gate = Gate(self, policy) if policy is not None else None

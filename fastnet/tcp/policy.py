@@ -19,6 +19,7 @@ from typing import Any
 
 from fastnet._flow import FourTuple
 from fastnet._headers import ACK, CWR, ECE, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE, SYN, Segment
+from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.numbers import MASK, MILLISECOND
 from fastnet.tcp.request import Request
@@ -73,6 +74,8 @@ class Accept(Verdict):
             raise ValueError(f"wscale is -1 (none) to {MAX_WSCALE}, not {self.wscale!r}")
         if self.options is not None and (not isinstance(self.options, bytes) or len(self.options) > 40):
             raise ValueError(f"options are bytes, 40 at most, not {self.options!r}")
+        if self.kind is not None and not (isinstance(self.kind, type) and issubclass(self.kind, Connection)):
+            raise ValueError(f"kind is a subclass of Connection, not {self.kind!r}")
 
     def apply(self, request: Request, now: int) -> None:
         """Write the choices into a request that is open and not answered yet."""

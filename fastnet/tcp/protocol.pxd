@@ -2,6 +2,7 @@ cimport cython
 
 from fastnet._headers cimport Segment
 from fastnet._timer cimport TimerWheel
+from fastnet.tcp.containment cimport contain
 from fastnet.tcp.context cimport Context, Endpoint, Timed
 
 
@@ -16,5 +17,5 @@ cdef class Tcp:
     cpdef listen(self, str address, int port, long long backlog)
     @cython.locals(timers=TimerWheel, timed=Timed)
     cpdef fire_timers(self, long long now)
-    @cython.locals(context=Context, outbox=list, endpoint=Endpoint)
+    @cython.locals(context=Context, outbox=list, endpoint=Endpoint, i=cython.Py_ssize_t, count=cython.Py_ssize_t)
     cpdef send_pending(self, long long now)

@@ -3,6 +3,7 @@
 import errno
 
 from fastnet._headers import Segment
+from fastnet.tcp.containment import contain
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.listener import Listener
 
@@ -21,17 +22,27 @@ class Tcp:
         self.context = context
 
     def segments_arrive(self, segments: tuple[Segment, ...], count: int, now: int) -> None:
-        """Hand each good segment of a batch to its endpoint: of its 4-tuple, of (address, port), of (any, port)."""
+        """Hand each good segment of a batch to its endpoint: of its 4-tuple, of (address, port), of (any, port).
+
+        What one endpoint raises ends that one, and the batch goes on with the next segment.
+        """
         endpoints = self.context.endpoints
-        for i in range(count):
-            seg = segments[i]
-            number = seg.number
-            endpoint = endpoints[number] if number >= 0 else None
-            if endpoint is None:
-                endpoint = self.look_again(seg)
-                if endpoint is None:
-                    continue
-            endpoint.segment_arrives(seg, now)
+        i = 0
+        while i < count:
+            endpoint = None
+            try:
+                while i < count:
+                    seg = segments[i]
+                    i += 1
+                    number = seg.number
+                    endpoint = endpoints[number] if number >= 0 else None
+                    if endpoint is None:
+                        endpoint = self.look_again(seg)
+                        if endpoint is None:
+                            continue
+                    endpoint.segment_arrives(seg, now)
+            except BaseException as error:
+                contain(self.context, endpoint, segments[i - 1].flow, error, now)
 
     def look_again(self, seg: Segment) -> Endpoint | None:
         """Nobody was there at the beginning of the batch, or somebody who has gone since; nobody at all is answered with a RST."""
@@ -57,23 +68,44 @@ class Tcp:
             number = context.demux.listen(address, port)
         except ValueError:
             raise OSError(errno.EADDRINUSE, f"somebody listens on {address} port {port} already") from None
-        context.ports.hold(address, port, True)
-        context.place(number, listener)
+        try:
+            context.place(number, listener)
+            context.ports.hold(address, port, True)
+        except BaseException:
+            # No memory. A number without an endpoint must not stay behind.
+            context.demux.unlisten(address, port)
+            raise
         return listener
 
     def fire_timers(self, now: int) -> None:
-        """Call every endpoint whose timer is due."""
+        """Call every endpoint whose timer is due; what one raises ends that one."""
         timers = self.context.timers
         timed = timers.expire(now)
         while timed is not None:
-            timed.timer_fires(now)
-            timed = timers.expire(now)
+            try:
+                while timed is not None:
+                    # Let go by the wheel already: what its code does, or does not come to do, the handle may soon be another's.
+                    timed.timer = -1
+                    timed.timer_fires(now)
+                    timed = timers.expire(now)
+            except BaseException as error:
+                contain(self.context, timed, None, error, now)
+                timed = timers.expire(now)
 
     def send_pending(self, now: int) -> None:
-        """Let every endpoint that noted something to send, send it."""
+        """Let every endpoint that noted something to send, send it; what one raises ends that one."""
         context = self.context
         while context.outbox:
             outbox = context.outbox
             context.outbox = []
-            for endpoint in outbox:
-                endpoint.send_pending(now)
+            i = 0
+            count = len(outbox)
+            while i < count:
+                endpoint = None
+                try:
+                    while i < count:
+                        endpoint = outbox[i]
+                        i += 1
+                        endpoint.send_pending(now)
+                except BaseException as error:
+                    contain(context, endpoint, None, error, now)

@@ -1,7 +1,7 @@
 cimport cython
 
 from fastnet._headers cimport Segment
-from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl
+from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl, check
 from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.rtt cimport RttEstimator

@@ -9,7 +9,7 @@ ACK and partial ACKs do (RFC 6582). A reduction that turns out to have been need
 """
 
 from fastnet._headers import ECE, OPTION_SACK, OPTION_TIMESTAMPS, Segment
-from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
@@ -89,6 +89,7 @@ class Recovery:
 
     def acknowledged(self, tcb: Tcb, seg: Segment, before: int, duplicate: bool, now: int) -> None:
         """SND.UNA was ``before`` and is now what it is; the segment may carry SACK blocks, or be a duplicate ACK."""
+        check(self.congestion)
         board = self.board
         ack = tcb.context.ack
         una = tcb.snd_una
@@ -256,7 +257,7 @@ class Recovery:
         self.state = RECOVERY
         self.prr_delivered = 0
         self.prr_out = 0
-        self.recover_fs = max(in_flight - self.board.sacked + delivered, self.congestion.mss)
+        self.recover_fs = max(in_flight - self.board.sacked + delivered, self.congestion.mss, 1)
         if tcb.handshake.sack:
             tcb.context.counters.TCPSackRecovery += 1
         else:

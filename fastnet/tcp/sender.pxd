@@ -2,7 +2,7 @@ cimport cython
 
 from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
-from fastnet.tcp.congestion.base cimport CongestionControl
+from fastnet.tcp.congestion.base cimport CongestionControl, check
 from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.recovery cimport Recovery
 from fastnet.tcp.rtt cimport RttEstimator

@@ -2,7 +2,7 @@
 
 from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
-from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
 from fastnet.tcp.recovery import Recovery
@@ -150,6 +150,7 @@ class Sender:
         idle = tcb.snd_nxt == tcb.snd_una
         if idle and self.sent_at and now - self.sent_at > self.rtt.rto and tcb.context.settings.tcp_slow_start_after_idle:
             recovery.congestion.restarted(now)
+        check(recovery.congestion)
         room = recovery.congestion.cwnd - recovery.pipe(tcb)
         if recovery.hold:
             # F-RTO: two new segments, once, if there is something new that may go.

@@ -53,6 +53,8 @@ class User:
 
     def __init__(self, stack: Stack, clock: Callable[[], int]) -> None:
         self.stack = stack
+        # What raises for one endpoint is contained, and kept here instead of the log.
+        stack.context.failures.held = True
         self.clock = clock
         self.listeners: list[Listener] = []
         self.connections: list[Connection] = []
@@ -63,6 +65,8 @@ class User:
         self.seed = 0
 
     def check(self) -> None:
+        for what, error in self.stack.context.failures.waiting:
+            raise AssertionError(what) from error
         check_stack(self.stack, self.receive_limits, self.highest)
 
     def adopt(self, connection: Connection) -> None:

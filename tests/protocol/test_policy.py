@@ -237,6 +237,7 @@ def test_closing_the_listener_ends_the_waiting() -> None:
     assert wire.wait(100) == [] and len(wire.stack.context.timers) == 0
 
 
+@pytest.mark.endpoint_fails
 def test_what_a_policy_raises_is_a_drop() -> None:
     def policy(arrival: Arrival) -> None:
         raise ZeroDivisionError(arrival.source)
@@ -251,6 +252,7 @@ def test_what_a_policy_raises_is_a_drop() -> None:
     Peer(wire).syn()
 
 
+@pytest.mark.endpoint_fails
 def test_a_handle_answers_one_syn() -> None:
     handles: list[Deferred] = []
 
@@ -370,6 +372,7 @@ def test_wrong_choices_are_refused_where_they_are_made(wrong: dict[str, Any]) ->
         Accept(**wrong)
 
 
+@pytest.mark.endpoint_fails
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e30, 86401, None])
 def test_wrong_times_are_refused_where_they_are_made(seconds: Any) -> None:
     with pytest.raises(ValueError, match="delay"):
@@ -385,6 +388,7 @@ def test_wrong_times_are_refused_where_they_are_made(seconds: Any) -> None:
         handle.kept[0].accept(5)  # type: ignore[arg-type]
 
 
+@pytest.mark.endpoint_fails
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_a_policy_says_nothing_is_lost_and_nothing_stays(seed: int) -> None:
     """Every SYN is counted once: as a request, a cookie, or under the cause of its refusal; and in the end all tables are empty."""

@@ -1,6 +1,6 @@
 """How much may be on its way: congestion control, by name."""
 
-from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.congestion.cubic import Cubic
 from fastnet.tcp.congestion.newreno import NewReno
 from fastnet.tcp.congestion.unlimited import Unlimited
@@ -18,3 +18,16 @@ def algorithm(name: str) -> type[CongestionControl]:
         return ALGORITHMS[name]
     except KeyError:
         raise ValueError(f"no congestion control {name!r}; there are: {', '.join(sorted(ALGORITHMS))}") from None
+
+
+def checked(kind: type[CongestionControl], mss: int) -> type[CongestionControl]:
+    """A congestion control class of a program's, tried once, so that what is wrong with it shows where it is handed over.
+
+    :param mss: bytes of data in a full segment
+    :raises TypeError: not a class that ``CongestionControl`` is a base of
+    :raises ValueError: what it begins with is not a CWND that there can be
+    """
+    if not isinstance(kind, type) or not issubclass(kind, CongestionControl):
+        raise TypeError(f"a congestion control is a name or a subclass of CongestionControl, not {kind!r}")
+    check(kind(mss))
+    return kind

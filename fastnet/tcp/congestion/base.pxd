@@ -1,3 +1,6 @@
+cdef long long MOST
+
+
 cdef class Acknowledgment:
     cdef public long long acked
     cdef public long long rtt
@@ -20,3 +23,6 @@ cdef class CongestionControl:
     cpdef recovered(self, long long now)
     cpdef undo(self, long long cwnd, long long ssthresh)
     cpdef restarted(self, long long now)
+
+
+cpdef check(CongestionControl congestion)

@@ -9,6 +9,8 @@ Which segments are lost, what is retransmitted and how CWND comes down during re
 
 NO_THRESHOLD = 0x7FFFFFFF
 """SSTHRESH before the first loss: as high as it can be (RFC 5681 section 3.1)."""
+MOST = 0xFFFFFFFF
+"""Bytes of the largest CWND and SSTHRESH: there are no more sequence numbers."""
 
 
 class Acknowledgment:
@@ -85,3 +87,15 @@ class CongestionControl:
     def restarted(self, now: int) -> None:
         """Nothing was sent for longer than the retransmission timeout (RFC 5681 section 4.1)."""
         self.cwnd = min(self.cwnd, self.initial_window())
+
+
+def check(congestion: CongestionControl) -> None:
+    """May the sender reckon with what a congestion control says? Asked before it does, as whoever wrote that may have set anything.
+
+    :raises ValueError: CWND, SSTHRESH or the MSS is not a number of bytes that there can be
+    """
+    if not (0 < congestion.cwnd <= MOST and 0 < congestion.ssthresh <= MOST and 0 < congestion.mss <= 0xFFFF):
+        raise ValueError(
+            f"{type(congestion).__name__} has a CWND of {congestion.cwnd!r}, an SSTHRESH of {congestion.ssthresh!r} and an MSS of "
+            f"{congestion.mss!r}: they are 1 to {MOST} bytes, the MSS to 65535"
+        )
