@@ -7,6 +7,7 @@ from scapy.layers.inet import TCP
 
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.rtt import RttEstimator
+from fastnet.tcpinfo import LAYOUT, NAMES, tcp_info
 from tests.peer import Peer, Wire
 
 MSS = 1000
@@ -84,6 +85,19 @@ def test_a_handshake_with_retransmissions_measures_nothing() -> None:
     connection.send(b"x")
     wire.sent()
     assert connection.sender.rtt.srtt == 0 and connection.sender.rtt.rto == 1_000_000_000
+
+
+def test_the_timeout_stays_bounded_however_often_it_doubles() -> None:
+    """RFC 6298 section 5.5: at most RTO_MAX, in TCP_INFO too; 2**40 s would not fit 64 bits of nanoseconds."""
+    wire = Wire(tcp_retries2=60)
+    _peer, connection = connected(wire)
+    connection.send(b"x")
+    wire.sent()
+    for _ in range(50):
+        wire.wait(121)
+        info = dict(zip(NAMES, LAYOUT.unpack(tcp_info(connection, None, wire.now)), strict=True))
+        assert 0 < info["rto"] <= 120_000_000
+    assert info["backoff"] >= 50 and info["rto"] == 120_000_000
 
 
 def test_slow_start_then_congestion_avoidance() -> None:
