@@ -5,7 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from fastnet.tcp.tuning import NAMES
 from tests.fuzz.packets import ACK, CWR, ECE, FIN, HOUR, MILLISECOND, PORTS, PSH, RST, SECOND, SYN, URG, Step
+from tests.fuzz.settings import values_of
 
 
 class Drawing:
@@ -233,13 +235,28 @@ class Drawing:
             return ["close", which]
         if kind < 0.84:
             return ["abort", which]
-        if kind < 0.95:
+        if kind < 0.93:
             return ["option", which, *self.option()]
+        if kind < 0.95:
+            return self.tuning()
         if kind < 0.97:
             return ["backlog", random.randrange(3), self.pick(0, 1, 4, 100)]
         if kind < 0.98:
             return ["unlisten", random.randrange(3)]
         return ["ready"]
+
+    def tuning(self) -> Step:
+        """Something about a listener that runs."""
+        index = self.random.randrange(3)
+        kind = self.random.random()
+        if kind < 0.4:
+            name = self.pick(*NAMES)
+            return ["tune", index, name, self.pick(*values_of(name))]
+        if kind < 0.5:
+            return ["ttl", index, self.pick(0, 1, 255), self.pick(0, 4, 252)]
+        if kind < 0.8:
+            return ["policy", index, self.random.choice((0, self.random.getrandbits(30)))]
+        return ["decide", self.random.randrange(8), self.random.random() < 0.7]
 
     def impairment(self) -> dict[str, Any]:
         chance = (0.0, 0.0, 0.01, 0.1, 0.3)

@@ -15,7 +15,7 @@ MSS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 47, 48, 49, 60, 64, 88, 100, 216, 536, 1000, 1
 MTUS = (68, 69, 72, 76, 79, 80, 84, 88, 100, 120, 128, 296, 576, 1280, 1500, 1500, 1500, 9000, 65535)
 KINDS = (
     "acknowledge", "acknowledge", "sack", "sack", "renege", "divide", "duplicates", "shut", "open", "silence", "write", "read", "text",
-    "ahead", "urgent", "option", "narrow", "finish", "reset", "strange", "again", "call", "close", "syn", "long",
+    "ahead", "urgent", "option", "narrow", "finish", "reset", "strange", "again", "call", "close", "syn", "long", "tune",
 )  # fmt: skip
 
 
@@ -230,6 +230,8 @@ class Hostile(Drawing):
     def turn(self) -> list[Step]:
         """One thing that a peer or the program does."""
         kind = self.random.choices(KINDS, self.weights)[0]
+        if kind == "tune":
+            return [self.tuning()]
         if kind == "option":
             return [["option", -1, *self.option()]]
         methods = {

@@ -73,6 +73,8 @@ def check_listener(listener: Listener, highest: int, handles: list[int]) -> None
     assert len(listener.accept_queue) <= highest + 1, "accept queue"
     assert len(listener.syn_queue) <= highest + 1, "syn queue"
     assert listener.young == sum(request.timeouts == 0 for request in listener.syn_queue.values()), "young, recounted"
+    if listener.gate is not None:
+        handles += [deferred.timer for deferred in listener.gate.waiting.values() if deferred.timer >= 0]
     for flow, request in listener.syn_queue.items():
         assert request.flow == flow and request.timer >= 0, "a request ends"
         handles.append(request.timer)

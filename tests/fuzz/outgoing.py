@@ -70,8 +70,11 @@ def read_options(raw: bytes) -> dict[int, bytes]:
     return found
 
 
-def read(left: Left, mtu: int) -> Sent | None:
-    """A packet that left; None when it is not TCP. It must be in order."""
+def read(left: Left, mtu: int, chosen: bool = False) -> Sent | None:
+    """A packet that left; None when it is not TCP. It must be in order.
+
+    :param chosen: a policy may have chosen the options of a SYN-ACK, byte by byte
+    """
     packet = left.packet
     assert packet[0] == 0x45 and packet[6:8] in (b"\x40\0",), "an IPv4 header without options that is never fragmented"
     assert struct.unpack_from(">H", packet, 2)[0] == len(packet), "the IP header's length"
@@ -88,7 +91,7 @@ def read(left: Left, mtu: int) -> Sent | None:
     sent.ends = (".".join(map(str, packet[16:20])), values[11], ".".join(map(str, packet[12:16])), values[10])
     sent.tos, sent.seq, sent.ack, sent.flags, sent.window = values[1], values[12], values[13], values[15], values[16]
     sent.room = offset - 20
-    sent.options = read_options(packet[40 : 20 + offset])
+    sent.options = {} if chosen and sent.flags & SYN else read_options(packet[40 : 20 + offset])
     sent.data = packet[20 + offset :]
     sent.size = min(len(sent.data), left.segment_size or len(sent.data))
     assert 20 + offset + sent.size <= mtu, "longer than the device takes"

@@ -11,12 +11,43 @@ from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.numbers import BYTES_A_FLIGHT, MIN_FLIGHTS
 from fastnet.tcp.opening import ActiveConnection
+from fastnet.tcp.policy import ACCEPT, COOKIE, DROP, RESET, Accept, Arrival, Deferred, Delay, Verdict
 from tests.fuzz.invariants import check_stack
-from tests.fuzz.packets import SECOND, Step
+from tests.fuzz.packets import SECOND, M, Step
 
 
 class Door:
     """An owner: it only wants to hear."""
+
+
+class Whim:
+    """A listener's policy that decides at random."""
+
+    def __init__(self, random: Random, user: User) -> None:
+        self.random, self.user = random, user
+
+    def accept(self) -> Accept:
+        pick = self.random.choice
+        anything = self.random.randbytes(self.random.randrange(41))
+        options = pick((None, None, None, b"", b"\2\4\2\0", b"\1\3\3\7\4\2", anything))
+        return Accept(
+            isn=pick((None, 0, M, 1 << 31, self.random.getrandbits(32))), mss=pick((None, 0, 1, 536, 65535)),
+            window=pick((None, 0, 1, 1000, 65535)), wscale=pick((None, -1, 0, 14)), timestamps=pick((None, False)),
+            sack=pick((None, False)), ttl=pick((0, 1, 255)), tos=pick((0, 4, 252)), options=options,
+        )  # fmt: skip
+
+    def __call__(self, arrival: Arrival) -> Verdict | None:
+        random = self.random
+        kind = random.random()
+        if kind < 0.3:
+            return self.accept()
+        if kind < 0.5:
+            return Delay(random.choice((0, 0.001, 1, 100)), random.choice((ACCEPT, DROP, RESET, self.accept())))
+        if kind < 0.7:
+            deferred = arrival.defer(random.choice((0.001, 1, 100)))
+            self.user.deferred.append(deferred)
+            return deferred
+        return random.choice((None, None, DROP, RESET, COOKIE))
 
 
 class User:
@@ -38,6 +69,7 @@ class User:
         self.written: dict[int, bytearray] = {}
         self.read: dict[int, bytearray] = {}
         self.seed = 0
+        self.deferred: list[Deferred] = []
         self.expected: Callable[[Connection, int, int], bytes] | None = None
 
     def check(self) -> None:
@@ -76,6 +108,29 @@ class User:
         if listener := self.listener(index):
             listener.set_backlog(backlog)
             self.highest[id(listener)] = max(self.highest[id(listener)], listener.backlog)
+
+    def do_tune(self, index: int, name: str, value: int) -> None:
+        """A setting of one listener, while it runs."""
+        if listener := self.listener(index):
+            listener.set(name, value)
+
+    def do_ttl(self, index: int, ttl: int, tos: int) -> None:
+        if listener := self.listener(index):
+            listener.ttl, listener.tos = ttl, tos
+
+    def do_policy(self, index: int, seed: int) -> None:
+        """A policy that decides as it likes; 0: none any more."""
+        if listener := self.listener(index):
+            listener.set_policy(Whim(Random(seed), self) if seed else None)
+
+    def do_decide(self, index: int, accept: bool) -> None:
+        """A SYN that was put off is decided on."""
+        if self.deferred:
+            deferred = self.deferred.pop(index % len(self.deferred))
+            if accept:
+                deferred.accept()
+            else:
+                deferred.refuse(index % 2 == 0)
 
     def do_unlisten(self, index: int) -> None:
         if listener := self.listener(index):
@@ -181,6 +236,7 @@ class User:
         """Keep nothing alive."""
         self.connections.clear()
         self.listeners.clear()
+        self.deferred.clear()
 
     def let_go(self) -> None:
         """The program ends: everything is accepted, read and closed."""

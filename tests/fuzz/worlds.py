@@ -62,6 +62,7 @@ class WireWorld:
         self.resettable: set[Any] = set()
         self.packets = 0
         self.turn = 0
+        self.chosen = any(step[0] == "policy" for step in case["steps"])
         if not any(step[0] in ("again", "raw") for step in case["steps"]):
             # Packets that are changed at random may be good, and carry anything.
             self.user.expected = expected_text
@@ -112,7 +113,7 @@ class WireWorld:
             # Who has gone in the meantime may have said a last word, before somebody else had its ends.
             flows = {ends_of(connection.handshake.flow): connection for connection in (*connections, *now_there)}
         for left in packets:
-            sent = read(left, self.device.mtu)
+            sent = read(left, self.device.mtu, self.chosen)
             self.sent.append(left.packet)
             self.digest.update(left.packet)
             if sent is None:
@@ -238,6 +239,7 @@ class TwinsWorld:
         self.users = (User(self.twins.a, self.twins.clock), User(self.twins.b, self.twins.clock))
         self.users[1].seed = 1 << 32
         self.packets = 0
+        self.chosen = any(step[:1] == ["on"] and step[2][0] == "policy" for step in case["steps"])
         self.quiet = 0
         self.before: tuple[int, ...] = ()
         self.most_quiet = 10_000
@@ -311,7 +313,7 @@ class TwinsWorld:
         for watched in self.watched:
             moved += len(watched.left)
             for left in watched.left:
-                read(left, watched.mtu)
+                read(left, watched.mtu, self.chosen)
             watched.left.clear()
         now = self.situation()
         self.quiet = self.quiet + moved if now == self.before else 0
