@@ -46,6 +46,9 @@ def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int,
         assert endpoint.state not in (State.CLOSED, State.LISTEN, State.TIME_WAIT), "what is over is nowhere"
         orphans += endpoint.orphan
         held = receive_limits.get(id(endpoint), 0)
+        if endpoint.handshake.choice is not None:
+            # A policy may offer more than tcp_rmem.
+            held = max(held, endpoint.handshake.rcv_wnd)
         sender, receiver = endpoint.sender, endpoint.receiver
         if receiver is not None:
             allocated += receiver.buffer.allocated

@@ -9,7 +9,9 @@ from __future__ import annotations
 import struct
 
 from fastnet._flow import FourTuple
+from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.recovery import Recovery
 from tests.fuzz.device import Left
 from tests.fuzz.invariants import UNSYNCHRONIZED
 from tests.fuzz.packets import ACK, CWR, ECE, FIN, RST, SYN, M, good_sum
@@ -117,10 +119,13 @@ class Said:
     :ivar connection: it, kept alive, as its id() names it
     :ivar edge: how far the peer's window ever reached; ``mss``: the largest segment at the last look, options included
     :ivar acked, offered: RCV.NXT and the right edge of our window as last sent; -1 before
+    :ivar congestion: its congestion control at the last look; ``highest``: the highest CWND; ``delivered``: as the scoreboard has it
     :ivar announced: the MSS that the peer may have named, -1 before the handshake is over
     """
 
-    __slots__ = ("acked", "announced", "connection", "edge", "mss", "offered", "una")
+    __slots__ = (
+        "acked", "announced", "congestion", "connection", "delivered", "edge", "highest", "mss", "offered", "una",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -130,6 +135,21 @@ class Said:
         self.acked = -1
         self.offered = -1
         self.announced = -1
+        self.congestion: CongestionControl | None = None
+        self.highest = self.delivered = 0
+
+    def check_growth(self, recovery: Recovery) -> None:
+        """CWND grows by what has arrived, however many ACKs said so, or goes back to where it was."""
+        congestion = recovery.congestion
+        delivered = recovery.board.delivered
+        if congestion is self.congestion:
+            most = self.highest + delivered - self.delivered + 2 * congestion.mss
+            assert congestion.cwnd <= most, "CWND grew by more than was acknowledged"
+            self.highest = max(self.highest, congestion.cwnd)
+        else:
+            self.congestion = congestion
+            self.highest = congestion.cwnd
+        self.delivered = delivered
 
 
 class Wire:
@@ -158,6 +178,8 @@ class Wire:
             said.una = una if una < HALF else 0
             said.edge = max(said.edge, said.una + connection.snd_wnd)
             said.mss = connection.handshake.mss
+            if connection.sender is not None:
+                said.check_growth(connection.sender.recovery)
             if said.announced < 0 and connection.state not in UNSYNCHRONIZED:
                 said.announced = self.announced.get(ends_of(connection.handshake.flow), MAXIMUM) if self.knows else MAXIMUM
                 least = LEAST_OF_COOKIES if connection.context.counters.SyncookiesRecv else SMALLEST

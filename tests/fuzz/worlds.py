@@ -289,9 +289,11 @@ class TwinsWorld:
             check_memory(user.stack)
 
     def situation(self) -> tuple[int, ...]:
-        """What changes when packets lead to anything."""
+        """What changes when packets lead to anything, or when it was a timer that sent them."""
         numbers: list[int] = []
         for user in self.users:
+            counters = user.stack.counters
+            numbers += (counters.TCPTimeouts, counters.TCPWinProbe, counters.TCPKeepAlive, counters.TCPLossProbes, counters.TCPSynRetrans)
             for endpoint in user.stack.context.endpoints:
                 if isinstance(endpoint, Connection):
                     numbers += (endpoint.state, endpoint.snd_una, endpoint.snd_nxt, endpoint.rcv_nxt, endpoint.rcv_adv, endpoint.snd_wnd)
