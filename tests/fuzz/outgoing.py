@@ -25,11 +25,13 @@ MSS, WSCALE, SACK_OK, SACK, STAMPS = 2, 3, 4, 5, 8
 SIZES = {MSS: (4,), WSCALE: (3,), SACK_OK: (2,), SACK: (10, 18, 26, 34), STAMPS: (10,)}
 
 
+RECOVERY = 1
+"""Of ``Recovery.state``."""
 MAXIMUM = 65535
 SMALLEST = 48
 """A peer that names less gets this."""
-LEAST_OF_COOKIES = 536
-"""A cookie has no room for less (Linux's msstab)."""
+MOST_OF_COOKIES = 1460
+"""A cookie knows the peer's MSS by its place in a table (Linux's msstab), and one that is a little wrong names another place."""
 
 
 class Sent:
@@ -138,12 +140,17 @@ class Said:
         self.congestion: CongestionControl | None = None
         self.highest = self.delivered = 0
 
-    def check_growth(self, recovery: Recovery) -> None:
-        """CWND grows by what has arrived, however many ACKs said so, or goes back to where it was."""
+    def check_growth(self, recovery: Recovery, outstanding: int) -> None:
+        """CWND grows by what has arrived, however many ACKs said so, or goes back to where it was.
+
+        In recovery it is what is on its way, which it follows down.
+        """
         congestion = recovery.congestion
         delivered = recovery.board.delivered
         if congestion is self.congestion:
             most = self.highest + delivered - self.delivered + 2 * congestion.mss
+            if recovery.state == RECOVERY:
+                most = max(most, outstanding + 2 * congestion.mss)
             assert congestion.cwnd <= most, "CWND grew by more than was acknowledged"
             self.highest = max(self.highest, congestion.cwnd)
         else:
@@ -179,10 +186,10 @@ class Wire:
             said.edge = max(said.edge, said.una + connection.snd_wnd)
             said.mss = connection.handshake.mss
             if connection.sender is not None:
-                said.check_growth(connection.sender.recovery)
+                said.check_growth(connection.sender.recovery, connection.snd_nxt - connection.snd_una & M)
             if said.announced < 0 and connection.state not in UNSYNCHRONIZED:
                 said.announced = self.announced.get(ends_of(connection.handshake.flow), MAXIMUM) if self.knows else MAXIMUM
-                least = LEAST_OF_COOKIES if connection.context.counters.SyncookiesRecv else SMALLEST
+                least = MOST_OF_COOKIES if connection.context.counters.SyncookiesRecv else SMALLEST
                 assert said.mss <= max(said.announced, least), "a larger MSS than the peer's"
 
     def situation(self, connection: Connection) -> tuple[int, int]:

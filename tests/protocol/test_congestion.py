@@ -100,6 +100,27 @@ def test_the_timeout_stays_bounded_however_often_it_doubles() -> None:
     assert info["backoff"] >= 50 and info["rto"] == 120_000_000
 
 
+@pytest.mark.parametrize(("first", "then"), [("reno", "cubic"), ("cubic", "reno"), ("none", "reno")])
+@pytest.mark.parametrize("timeout", [False, True])
+def test_another_congestion_control_in_the_middle_of_a_recovery(first: str, then: str, timeout: bool) -> None:
+    """When the episode ends CWND goes to SSTHRESH, which the new one has not set: it was 2 GiB, and everything left at once."""
+    wire = Wire(tcp_congestion_control=first, tcp_notsent_lowat=1 << 30, tcp_frto=0)
+    peer, connection = connected(wire)
+    connection.limit_sending(10 * MSS)
+    connection.send(b"x" * 10 * MSS)
+    wire.sent()
+    if timeout:
+        wire.wait(1.5)
+    else:
+        for _ in range(3):
+            ack(peer, 1)
+    recovery = connection.sender.recovery
+    assert recovery.state != 0
+    connection.set_congestion_control(then)
+    ack(peer, 1 + 10 * MSS)
+    assert recovery.state == 0 and recovery.congestion.cwnd <= 20 * MSS
+
+
 def test_slow_start_then_congestion_avoidance() -> None:
     """RFC 9293 MUST-19, RFC 5681: ten segments, doubled each round trip; after a timeout one, doubled to half; then one more a round."""
     wire = Wire(tcp_congestion_control="reno", tcp_frto=0, tcp_notsent_lowat=1 << 30)
