@@ -25,6 +25,8 @@ MSS, WSCALE, SACK_OK, SACK, STAMPS = 2, 3, 4, 5, 8
 SIZES = {MSS: (4,), WSCALE: (3,), SACK_OK: (2,), SACK: (10, 18, 26, 34), STAMPS: (10,)}
 
 
+NO_THRESHOLD = 0x7FFFFFFF
+"""SSTHRESH before the first loss."""
 RECOVERY = 1
 """Of ``Recovery.state``."""
 MAXIMUM = 65535
@@ -155,7 +157,8 @@ class Said:
             self.highest = max(self.highest, congestion.cwnd)
         else:
             self.congestion = congestion
-            self.highest = congestion.cwnd
+            # In a recovery it comes to the SSTHRESH that the one before it had.
+            self.highest = max(congestion.cwnd, congestion.ssthresh if congestion.ssthresh < NO_THRESHOLD else 0)
         self.delivered = delivered
 
 

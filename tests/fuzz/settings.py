@@ -31,6 +31,8 @@ CURATED: dict[str, tuple[Any, ...]] = {
     "tcp_keepalive_intvl": (1, 75, 32767),
     "tcp_keepalive_probes": (1, 2, 127),
     "ip_local_port_range": ([40000, 40003], [40000, 40000], [1, 65535], [32768, 60999]),
+    "ip_local_reserved_ports": ("", "40000", "40001-40002, 50000", "1-65535"),
+    "tcp_tw_reuse_delay": (1, 999, 1000, 1001, 60_000, 1 << 30),
     "tcp_mem": ([0, 0, 0], [0, 1, 2], [2, 4, 16], [16, 64, 256], [0, 0, 1 << 20]),
     "fastnet_source_table": (1, 2, 100),
     "fastnet_source_requests": (0, 1, 3),
