@@ -64,7 +64,9 @@ class Search:
         counters: Counter[str] = Counter()
         digests: dict[int, str] = {}
         seed = self.first + job
-        while not self.stop.value and (cases is None or seed < self.first + cases):
+        parent = os.getppid()
+        # Nobody wants to know when the one that started it has gone.
+        while not self.stop.value and os.getppid() == parent and (cases is None or seed < self.first + cases):
             self.seeds[job] = seed
             faulthandler.dump_traceback_later(STUCK, exit=True)
             case = draw(seed, self.style)
