@@ -9,10 +9,12 @@ ARGS ?=
 # Tests run side by side, each in a namespace of its own.
 WORKERS ?= 2
 SECONDS ?= 60
+JOBS ?= 1
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential misuse wheel-test clean system-build system-run system-test
+.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential misuse properties wheel-test clean \
+    system-build system-run system-test
 # The check of the system comes before the build, which takes minutes.
 .NOTPARALLEL:
 all: build
@@ -65,9 +67,19 @@ debug-test: $(BUILD)
 	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -c 'import fastnet._ring as m; assert "build/debug" in m.__file__, m.__file__'
 	cd build/debug && PYTHONPATH=. ../../$(BIN)/python -m pytest -n $(WORKERS) tests/leaves tests/protocol tests/fuzz $(ARGS)
 
-# Sequences of packets, calls and time drawn at random, uncompiled; a case that fails is made smaller and put into tests/fuzz/corpus.
+# Sequences of packets, calls and time drawn at random; a case that fails is made smaller and put into tests/fuzz/corpus. For SECONDS
+# uncompiled, where an index out of range raises, and as long compiled; or compiled for PACKETS packets, in JOBS processes side by side.
 fuzz: $(BUILD)
+ifdef PACKETS
+	$(BIN)/python -m tests.fuzz --packets $(PACKETS) --jobs $(JOBS) --failures 100 $(ARGS)
+else
 	FASTNET_PURE=1 $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+endif
+
+# Hypothesis's tests with examples that are new each time, where CI draws the same; one that fails prints how to repeat it.
+properties: $(BUILD)
+	$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile=new $(ARGS)
 
 # The same packets to the kernel and to the stack: what they answer differently must be one of docs/differences.md.
 fuzz-differential: system-test $(BUILD)

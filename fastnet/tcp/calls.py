@@ -283,7 +283,7 @@ class UserCalls(Tcb):
         kind = algorithm(choice) if isinstance(choice, str) else checked(choice, self.send_mss())
         self.congestion = kind
         if self.sender is not None:
-            self.sender.recovery.congestion = kind(self.send_mss())
+            self.sender.recovery.replace(kind(self.send_mss()), self.snd_nxt - self.snd_una & MASK)
 
     def need_patience(self) -> Patience:
         """Keep-alive and the user timeout, to be set; call ``watch`` afterwards."""

@@ -37,7 +37,8 @@ class Gate:
         if verdict is None or verdict is ACCEPT:
             listener.syn_arrives(seg, None, now)
         elif isinstance(verdict, Accept):
-            listener.syn_arrives(seg, verdict, now)
+            if self.fits(verdict):
+                listener.syn_arrives(seg, verdict, now)
         elif isinstance(verdict, Drop):
             self.drop()
         elif isinstance(verdict, Reset):
@@ -61,6 +62,15 @@ class Gate:
         self.listener.context.failures.note(f"{address} port {port}: a SYN is dropped, as the policy failed", error, now)
         self.listener.refused.policy_failed += 1
         self.listener.context.counters.ListenDrops += 1
+
+    def fits(self, choice: Accept) -> bool:
+        """Does the device take a SYN-ACK with these options? One that it does not is the policy's mistake."""
+        room = self.listener.context.mss
+        # In whole words.
+        if choice.options is None or len(choice.options) + 3 & ~3 <= room:
+            return True
+        self.fail(ValueError(f"{len(choice.options)} bytes of options are more than a packet of the device has room for: {room & ~3}"))
+        return False
 
     def drop(self) -> None:
         """Say nothing."""
@@ -103,7 +113,8 @@ class Gate:
         self.release(deferred)
         decision = deferred.decision
         if isinstance(decision, Accept):
-            self.admit(request, decision, now)
+            if self.fits(decision):
+                self.admit(request, decision, now)
         elif isinstance(decision, Reset):
             listener.refused.policy_reset += 1
             context.counters.TcpOutRsts += 1

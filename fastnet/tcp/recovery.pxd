@@ -41,6 +41,7 @@ cdef class Recovery:
     cdef public long long undo_cwnd
     cdef public long long undo_ssthresh
 
+    cpdef replace(self, CongestionControl congestion, long long in_flight)
     @cython.locals(board=Scoreboard, outstanding=cython.longlong, arrived=cython.longlong)
     cpdef Py_ssize_t pipe(self, Tcb tcb) except? -1
     @cython.locals(

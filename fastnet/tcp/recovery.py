@@ -75,6 +75,19 @@ class Recovery:
         self.undo_cwnd = 0
         self.undo_ssthresh = 0
 
+    def replace(self, congestion: CongestionControl, in_flight: int) -> None:
+        """Go on under another congestion control, which begins with its own CWND.
+
+        :param in_flight: FlightSize, bytes
+        """
+        if self.state != OPEN and congestion.cwnd < congestion.ssthresh:
+            # CWND goes where SSTHRESH is when the episode ends, and a fresh one is no bound at all.
+            congestion.ssthresh = max(min(self.congestion.ssthresh, in_flight // 2), 2 * congestion.mss)
+        self.congestion = congestion
+        # Nor back to what the one before it had.
+        self.undo_cwnd = congestion.cwnd
+        self.undo_ssthresh = congestion.ssthresh
+
     def pipe(self, tcb: Tcb) -> int:
         """Bytes that are on their way, as far as anybody knows (RFC 6675 section 4)."""
         board = self.board

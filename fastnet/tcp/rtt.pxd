@@ -1,6 +1,7 @@
 cimport cython
 
 cdef long long MILLISECOND, SECOND, RTO_INITIAL, RTO_MIN, RTO_MAX
+cdef int MOST_DOUBLINGS
 
 
 @cython.final

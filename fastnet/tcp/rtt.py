@@ -7,6 +7,8 @@ RTO_MIN = 200 * MILLISECOND
 """Linux's TCP_RTO_MIN; RFC 6298 asks for a second, which no stack in use keeps."""
 RTO_MAX = 120 * SECOND
 """Linux's TCP_RTO_MAX."""
+MOST_DOUBLINGS = 16
+"""More would leave 64 bits, and the smallest RTO is past RTO_MAX long before."""
 
 
 class RttEstimator:
@@ -35,5 +37,5 @@ class RttEstimator:
         self.rto = min(self.srtt + max(4 * self.rttvar, RTO_MIN), RTO_MAX)
 
     def backed_off(self, times: int) -> int:
-        """The RTO doubled for each retransmission (RFC 6298 section 5.5), bounded."""
-        return min(self.rto << times, RTO_MAX)
+        """The RTO doubled for each retransmission (RFC 6298 section 5.5), at most RTO_MAX, however many there were."""
+        return min(self.rto << min(times, MOST_DOUBLINGS), RTO_MAX)

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``: draw and run cases for some time; a failing one is made smaller and written to the corpus.
+"""``python -m tests.fuzz``: draw and run cases for some time, or so many packets; a failing one is made smaller and written to the corpus.
 
 ``--differential`` plays them to the kernel as well, as root or in a user namespace, and lists where the two answer differently.
 """
@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from fastnet.netns import isolated
+from tests.fuzz.cases import STYLES, draw
 from tests.fuzz.differences import BATCH, DIFFERENCES, compare
 from tests.fuzz.differential import draw as draw_differential
-from tests.fuzz.drawing import draw
-from tests.fuzz.engine import CORPUS, LIMIT, digest, failure, reduce, save
+from tests.fuzz.engine import CORPUS, digest
+from tests.fuzz.search import Search
 
 
 def differential(first: int, seconds: float, cases: int | None) -> int:
@@ -42,47 +42,36 @@ def differential(first: int, seconds: float, cases: int | None) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=None, help="how long at most; 60 where nothing else ends the run")
+    parser.add_argument("--packets", type=int, default=None, help="how many packets stacks are to receive, about")
+    parser.add_argument("--cases", type=int, default=None, help="how many cases at most")
     parser.add_argument("--seed", type=int, default=None, help="of the first case; the next has the next number")
-    parser.add_argument("--cases", type=int, default=None, help="how many at most")
-    parser.add_argument("--mode", choices=("wire", "twins"))
-    parser.add_argument("--out", type=Path, default=CORPUS)
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    parser.add_argument("--mode", choices=STYLES)
+    parser.add_argument("--out", type=Path, default=CORPUS, help="where failing cases are written to")
     parser.add_argument("--digest", action="store_true", help="do not judge, but print what each case sends, as a hash")
+    parser.add_argument("--digest-of-stdin", action="store_true", help="the same, for the seeds that stand in standard input")
     parser.add_argument("--failures", type=int, default=1, help="different ones, to stop after")
+    parser.add_argument("--counters", action="store_true", help="print what the stacks counted, and which counters stayed at 0")
     parser.add_argument("--differential", action="store_true", help="compare with the kernel")
     chosen = parser.parse_args()
     first = chosen.seed if chosen.seed is not None else time.time_ns() // 1000
+    if chosen.seconds is None and (chosen.packets is None and chosen.cases is None or chosen.differential):
+        chosen.seconds = 60
     if chosen.differential:
         return isolated(lambda: differential(first, chosen.seconds, chosen.cases))
-    seed = first
-    end = time.monotonic() + chosen.seconds
-    found: dict[str, int] = {}
-    while time.monotonic() < end and (chosen.cases is None or seed < first + chosen.cases):
-        case = draw(seed, chosen.mode)
-        if chosen.digest:
-            print(seed, digest(case), flush=True)
-            seed += 1
-            continue
-        # Compiled code that never returns hears no signal: what was printed last says where it was.
-        if sys.stderr.isatty() or (seed - first) % 1000 == 0:
-            print(f"\rseed {seed} ", end="", file=sys.stderr, flush=True)
-        faulthandler.dump_traceback_later(3 * LIMIT, exit=True)
-        wrong = failure(case)
-        if wrong is not None and wrong not in found:
-            found[wrong] = seed
-            print(f"seed {seed}: {wrong}", flush=True)
-            path = chosen.out / f"{case['mode']}-{seed}.json"
-            faulthandler.cancel_dump_traceback_later()
-            smaller = reduce(case, wrong)
-            save(smaller, path)
-            print(f"  {len(smaller['steps'])} steps of {len(case['steps'])}: {path}", flush=True)
-            if len(found) >= chosen.failures:
-                break
-        seed += 1
-    faulthandler.cancel_dump_traceback_later()
-    if chosen.digest:
+    if chosen.digest_of_stdin:
+        for line in sys.stdin:
+            print(int(line), digest(draw(int(line), chosen.mode)), flush=True)
         return 0
-    print(f"\n{seed - first} cases from seed {first} on, {len(found)} kinds of failure")
+    if chosen.digest:
+        for seed in range(first, first + (chosen.cases or 1)):
+            print(seed, digest(draw(seed, chosen.mode)), flush=True)
+        return 0
+    search = Search(first, chosen.mode, chosen.out, chosen.failures, chosen.jobs)
+    found = search.run(chosen.seconds, chosen.packets, chosen.cases)
+    if chosen.counters:
+        search.print_counters()
     return 1 if found else 0
 
 

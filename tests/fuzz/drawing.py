@@ -5,47 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from tests.fuzz.packets import ACK, CWR, ECE, FIN, HOME, HOUR, MILLISECOND, PEERS, PORTS, PSH, RST, SECOND, SYN, URG, Case, Step
-
-
-def draw_settings(random: Random) -> dict[str, Any]:
-    """Settings; most stay as they are."""
-    buffers = ([4096, 131072, 6291456], [2048, 2048, 2048], [1024, 1024, 1024], [4096, 8192, 8192], [4096, 8192, 262144])
-    choices: dict[str, tuple[Any, ...]] = {
-        "tcp_syncookies": (0, 1, 2),
-        "tcp_max_syn_backlog": (1, 4, 16),
-        "somaxconn": (0, 1, 3, 64),
-        "tcp_synack_retries": (0, 1, 2),
-        "tcp_abort_on_overflow": (0, 1),
-        "fastnet_young_request_rule": (0, 1),
-        "tcp_timestamps": (0, 1),
-        "tcp_window_scaling": (0, 1),
-        "tcp_sack": (0, 1),
-        "tcp_dsack": (0, 1),
-        "tcp_ecn": (0, 1, 2),
-        "tcp_ecn_fallback": (0, 1),
-        "tcp_fin_timeout": (0, 1, 60),
-        "tcp_max_tw_buckets": (0, 1, 4),
-        "tcp_rfc1337": (0, 1),
-        "tcp_syn_retries": (0, 1, 3),
-        "tcp_retries1": (0, 1),
-        "tcp_retries2": (0, 1, 3),
-        "tcp_orphan_retries": (1, 2),
-        "tcp_frto": (0, 2),
-        "tcp_slow_start_after_idle": (0, 1),
-        "tcp_congestion_control": ("cubic", "reno", "none"),
-        "tcp_min_snd_mss": (48, 500),
-        "tcp_notsent_lowat": (1, 4000, 1 << 30),
-        "ip_local_port_range": ([40000, 40003], [32768, 60999]),
-        "tcp_max_orphans": (0, 1, 3),
-        "tcp_mem": ([0, 0, 0], [0, 1, 2], [2, 4, 16], [16, 64, 256]),
-        "tcp_challenge_ack_limit": (0, 1, 5),
-        "tcp_invalid_ratelimit": (0, 60_000),
-        "tcp_rmem": buffers,
-        "tcp_wmem": buffers,
-    }
-    chance = random.choice((0.1, 0.3, 0.6))
-    return {name: random.choice(values) for name, values in choices.items() if random.random() < chance}
+from fastnet.tcp.tuning import NAMES
+from tests.fuzz.packets import ACK, CWR, ECE, FIN, HOUR, MILLISECOND, PORTS, PSH, RST, SECOND, SYN, URG, Step
+from tests.fuzz.settings import values_of
 
 
 class Drawing:
@@ -273,13 +235,28 @@ class Drawing:
             return ["close", which]
         if kind < 0.84:
             return ["abort", which]
-        if kind < 0.95:
+        if kind < 0.93:
             return ["option", which, *self.option()]
+        if kind < 0.95:
+            return self.tuning()
         if kind < 0.97:
             return ["backlog", random.randrange(3), self.pick(0, 1, 4, 100)]
         if kind < 0.98:
             return ["unlisten", random.randrange(3)]
         return ["ready"]
+
+    def tuning(self) -> Step:
+        """Something about a listener that runs."""
+        index = self.random.randrange(3)
+        kind = self.random.random()
+        if kind < 0.4:
+            name = self.pick(*NAMES)
+            return ["tune", index, name, self.pick(*values_of(name))]
+        if kind < 0.5:
+            return ["ttl", index, self.pick(0, 1, 255), self.pick(0, 4, 252)]
+        if kind < 0.8:
+            return ["policy", index, self.random.choice((0, self.random.getrandbits(30)))]
+        return ["decide", self.random.randrange(8), self.random.random() < 0.7]
 
     def impairment(self) -> dict[str, Any]:
         chance = (0.0, 0.0, 0.01, 0.1, 0.3)
@@ -289,43 +266,3 @@ class Drawing:
             "delay": self.pick(0, MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND), "jitter": self.pick(0, 0, MILLISECOND, SECOND),
             "rate": self.pick(0, 0, 50_000, 1_000_000), "queue": self.pick(2, 10, 1000),
         }  # fmt: skip
-
-
-def draw(seed: int, mode: str | None = None) -> Case:
-    """The case that a seed stands for."""
-    random = Random(f"fastnet {seed}")
-    drawing = Drawing(random)
-    mode = mode or random.choice(("wire", "wire", "wire", "twins"))
-    case: Case = {"mode": mode, "seed": seed, "settings": draw_settings(random), "steps": []}
-    case["mtu"] = random.choice((1500, 1500, 576, 9000))
-    case["slots"] = random.choice((64, 64, 2))
-    steps: list[Step] = case["steps"]
-    length = random.choice((10, 40, 120, 300))
-    if mode == "twins":
-        case["settings_b"] = draw_settings(random)
-        steps.append(["on", 1, ["listen", 80, random.choice((0, 2, 100)), True]])
-        while len(steps) < length // 2:
-            kind = random.random()
-            if kind < 0.1:
-                steps.append(["link", random.randrange(2), drawing.impairment()])
-            elif kind < 0.45:
-                steps.append(["wait", drawing.span()])
-            elif kind < 0.50:
-                steps += [["on", 0, ["connect", HOME, 80, 0, []]], ["wait", SECOND], ["on", 1, ["accept", 0]]]
-            else:
-                side = random.randrange(2)
-                steps.append(["on", side, drawing.call(HOME if side == 0 else PEERS[0], (80, 80, 40000))])
-        return case
-    steps.append(["listen", 80, random.choice((0, 1, 5, 100)), True])
-    calls = random.choice((0.2, 0.4, 0.6))
-    while len(steps) < length:
-        kind = random.random()
-        if kind < 0.3:
-            steps.append(drawing.time())
-        elif kind < 0.3 + 0.7 * calls:
-            steps.append(drawing.call(random.choice(PEERS), (40000, 40001)))
-            if steps[-1][0] == "connect" and random.random() < 0.7:
-                steps += [["poll"], drawing.segment(-1, SYN | ACK, 0), ["poll"]]
-        else:
-            steps += drawing.arrival()
-    return case

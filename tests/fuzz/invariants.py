@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+
 from fastnet._flow import FourTuple
 from fastnet.stack import NEVER, Stack
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 from fastnet.tcp.timewait import TimeWait
+from fastnet.tcpinfo import LAYOUT, NAMES, tcp_info
 from tests.pair import check
 
 UNSYNCHRONIZED = (State.SYN_SENT, State.SYN_RECEIVED)
 
 
-def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int, int]) -> None:
+def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int, int], most: int) -> None:
     """The tables of a stack agree with each other, and every bound is kept.
 
     :param receive_limits: id() of a connection -> the largest receive buffer it ever had; ``highest``: of a listener -> backlog
+    :param most: packets that a connection may have on its way
     """
     context = stack.context
     flows = established = waiting = orphans = allocated = 0
@@ -42,6 +46,9 @@ def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int,
         assert endpoint.state not in (State.CLOSED, State.LISTEN, State.TIME_WAIT), "what is over is nowhere"
         orphans += endpoint.orphan
         held = receive_limits.get(id(endpoint), 0)
+        if endpoint.handshake.choice is not None:
+            # A policy may offer more than tcp_rmem.
+            held = max(held, endpoint.handshake.rcv_wnd)
         sender, receiver = endpoint.sender, endpoint.receiver
         if receiver is not None:
             allocated += receiver.buffer.allocated
@@ -51,7 +58,7 @@ def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int,
         if sender is not None:
             allocated += sender.buffer.allocated
             board = sender.recovery.board
-            assert len(board.flights) - board.head <= board.most + 2, "packets on their way"
+            assert len(board.flights) - board.head <= most + 2, "packets on their way"
         check(endpoint, held)
         check_end(endpoint)
     assert len(context.demux) == flows, "every 4-tuple of the demux has an endpoint"
@@ -69,6 +76,8 @@ def check_listener(listener: Listener, highest: int, handles: list[int]) -> None
     assert len(listener.accept_queue) <= highest + 1, "accept queue"
     assert len(listener.syn_queue) <= highest + 1, "syn queue"
     assert listener.young == sum(request.timeouts == 0 for request in listener.syn_queue.values()), "young, recounted"
+    if listener.gate is not None:
+        handles += [deferred.timer for deferred in listener.gate.waiting.values() if deferred.timer >= 0]
     for flow, request in listener.syn_queue.items():
         assert request.flow == flow and request.timer >= 0, "a request ends"
         handles.append(request.timer)
@@ -84,6 +93,31 @@ def check_end(connection: Connection) -> None:
     patience = connection.patience
     if patience is not None and patience.keepalive and connection.state not in UNSYNCHRONIZED:
         assert connection.queued or connection.timer >= 0, "keep-alive has a timer"
+
+
+def check_memory(stack: Stack) -> None:
+    """Nobody holds a connection any more."""
+    context = stack.context
+    context.ready.clear()
+    pool = context.memory.pool
+    if pool.allocated:
+        gc.collect()
+    assert pool.allocated == 0, "memory that is never given back"
+
+
+def check_info(connection: Connection, now: int) -> None:
+    """TCP_INFO agrees with itself and with the connection."""
+    info = dict(zip(NAMES, LAYOUT.unpack(tcp_info(connection, None, now)), strict=True))
+    assert info["state"] == connection.state
+    assert info["snd_mss"] > 0 and info["snd_cwnd"] > 0 and info["rto"] > 0 and info["advmss"] > 0, "what is never 0"
+    in_flight = connection.snd_nxt - connection.snd_una & 0xFFFFFFFF
+    assert info["unacked"] * info["snd_mss"] >= in_flight, "what is not acknowledged"
+    assert info["sacked"] <= info["unacked"] and info["lost"] <= info["unacked"], "no more than is on its way"
+    sender = connection.sender
+    if sender is not None and connection.state not in UNSYNCHRONIZED:
+        assert info["notsent_bytes"] == max(0, sender.buffer.length - in_flight)
+        assert info["total_retrans"] == connection.handshake.retries + sender.resent
+        assert info["rto"] <= 120_000_000, "no RTO is longer than two minutes"
 
 
 def check_empty(stack: Stack) -> None:

@@ -7,6 +7,7 @@ from scapy.layers.inet import TCP
 
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.rtt import RttEstimator
+from fastnet.tcpinfo import LAYOUT, NAMES, tcp_info
 from tests.peer import Peer, Wire
 
 MSS = 1000
@@ -84,6 +85,40 @@ def test_a_handshake_with_retransmissions_measures_nothing() -> None:
     connection.send(b"x")
     wire.sent()
     assert connection.sender.rtt.srtt == 0 and connection.sender.rtt.rto == 1_000_000_000
+
+
+def test_the_timeout_stays_bounded_however_often_it_doubles() -> None:
+    """RFC 6298 section 5.5: at most RTO_MAX, in TCP_INFO too; 2**40 s would not fit 64 bits of nanoseconds."""
+    wire = Wire(tcp_retries2=60)
+    _peer, connection = connected(wire)
+    connection.send(b"x")
+    wire.sent()
+    for _ in range(50):
+        wire.wait(121)
+        info = dict(zip(NAMES, LAYOUT.unpack(tcp_info(connection, None, wire.now)), strict=True))
+        assert 0 < info["rto"] <= 120_000_000
+    assert info["backoff"] >= 50 and info["rto"] == 120_000_000
+
+
+@pytest.mark.parametrize(("first", "then"), [("reno", "cubic"), ("cubic", "reno"), ("none", "reno")])
+@pytest.mark.parametrize("timeout", [False, True])
+def test_another_congestion_control_in_the_middle_of_a_recovery(first: str, then: str, timeout: bool) -> None:
+    """When the episode ends CWND goes to SSTHRESH, which the new one has not set: it was 2 GiB, and everything left at once."""
+    wire = Wire(tcp_congestion_control=first, tcp_notsent_lowat=1 << 30, tcp_frto=0)
+    peer, connection = connected(wire)
+    connection.limit_sending(10 * MSS)
+    connection.send(b"x" * 10 * MSS)
+    wire.sent()
+    if timeout:
+        wire.wait(1.5)
+    else:
+        for _ in range(3):
+            ack(peer, 1)
+    recovery = connection.sender.recovery
+    assert recovery.state != 0
+    connection.set_congestion_control(then)
+    ack(peer, 1 + 10 * MSS)
+    assert recovery.state == 0 and recovery.congestion.cwnd <= 20 * MSS
 
 
 def test_slow_start_then_congestion_avoidance() -> None:

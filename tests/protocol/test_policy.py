@@ -360,6 +360,20 @@ def test_any_option_bytes_leave_a_stack_that_works(raw: bytes) -> None:
     assert peer.put("A", 1, 1) == [] and len(listener.accept_queue) == 1
 
 
+@pytest.mark.parametrize("delay", [False, True])
+def test_options_that_the_device_has_no_room_for_are_the_policys_mistake(delay: bool) -> None:
+    """An MTU of 72 leaves 32 bytes: a SYN-ACK with more would be longer than the device takes."""
+    for size, answers in ((32, 1), (33, 0)):
+        verdict = Accept(options=b"\1" * size)
+        wire = Wire(mtu=72)
+        listener = wire.stack.listen("0.0.0.0", 80, 10)
+        listener.set_policy(lambda arrival, verdict=verdict: Delay(1, verdict) if delay else verdict)
+        answered = wire.put(Peer(wire).packet("S")) + ([packet for _, packet in wire.wait(1.5)] if delay else [])
+        assert [len(packet) for packet in answered] == [72] * answers
+        assert refused(listener) == ({} if answers else {"policy_failed": 1})
+        assert listener.gate is not None and isinstance(listener.gate.error, ValueError) != bool(answers)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
