@@ -6,6 +6,7 @@ import pytest
 from scapy.layers.inet import TCP
 
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.rtt import RttEstimator
 from tests.peer import Peer, Wire
 
 MSS = 1000
@@ -53,6 +54,62 @@ def test_karns_rule() -> None:
     wire.wait(0.2)
     ack(peer, 201)
     assert rtt.srtt == 112_500_000
+
+
+def test_the_timeout_follows_the_measurements() -> None:
+    """RFC 6298 section 2: SRTT = R, RTTVAR = R / 2 after the first, 7/8 and 3/4 of what was from then on; RTO = SRTT + 4 * RTTVAR.
+
+    Linux's bounds: at least SRTT + 200 ms, at most two minutes.
+    """
+    ms = 1_000_000
+    rtt = RttEstimator()
+    assert (rtt.srtt, rtt.rto) == (0, 1000 * ms)
+    rtt.measure(400 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 200 * ms, 1200 * ms)
+    rtt.measure(400 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 150 * ms, 1000 * ms)
+    rtt.measure(800 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (450 * ms, 212.5 * ms, 1300 * ms)
+    rtt.measure(50 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 259.375 * ms, 1437.5 * ms)
+    for _ in range(100):
+        rtt.measure(10 * ms)
+    assert abs(rtt.srtt - 10 * ms) < ms and rtt.rto == rtt.srtt + 200 * ms
+    assert [rtt.backed_off(n) for n in (0, 1, 5)] == [rtt.rto, 2 * rtt.rto, 32 * rtt.rto]
+    rtt.measure(200_000 * ms)
+    assert rtt.rto == rtt.backed_off(3) == 120_000 * ms
+
+
+def test_the_first_round_trip_sets_the_first_timeout() -> None:
+    """Seen on the wire: 400 ms and four times 200 ms after the handshake."""
+    wire = Wire()
+    peer, connection = connected(wire, delay=0.4)
+    connection.send(b"x")
+    wire.sent()
+    ((when, packet),) = wire.wait(1.3)
+    assert round(when, 3) == 1.2 and peer.relative(packet)[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("why", "lost"),
+    [("the same", True), ("another window", False), ("data", False)],
+)
+def test_what_a_duplicate_ack_is(why: str, lost: bool) -> None:
+    """RFC 5681 section 2: the same number and the same window, no data, while something is on its way. Three of them are a loss."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    peer.put("A", 1, 1, window=300)
+    connection.send(b"x" * 5000)
+    assert len(wire.sent()) == 5
+    at = 1
+    for i in range(6):
+        if why == "data":
+            peer.put("PA", at, 1, b"y", window=300)
+            at += 1
+        else:
+            peer.put("A", 1, 1, window=300 if why == "the same" else 301 + i)
+    assert (wire.counter("TcpRetransSegs") > 0) == lost
+    assert (connection.sender.recovery.state != 0) == lost
 
 
 def test_a_handshake_with_retransmissions_measures_nothing() -> None:

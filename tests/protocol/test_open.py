@@ -328,7 +328,7 @@ def test_syn_received_remembers_where_it_came_from() -> None:
     passive = Peer(wire, port=81)
     passive.syn()
     passive.put("R", 1)
-    assert not listener.syn_queue and not listener.accept_queue and State.LISTEN and not listener.closed
+    assert not listener.syn_queue and not listener.accept_queue and not listener.closed
 
 
 @pytest.mark.parametrize(("flags", "seq", "ack", "answer"), [
