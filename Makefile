@@ -11,7 +11,7 @@ SECONDS ?= 60
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential wheel-test clean
+.PHONY: all build compare test test-interpreters mutate bench lint docs debug-test fuzz fuzz-differential wheel-test clean
 all: build
 
 # Editable, so that the tree itself is what runs.
@@ -38,6 +38,24 @@ test: $(BUILD)
 	@scripts/check-system test
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 	FASTNET_PURE=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# The suite on every other interpreter of the machine that fastnet takes, each with an environment and a build of its own beside this one:
+# an extension's file name says which interpreter it is of. TESTS chooses a part, FOUND the interpreters.
+FOUND ?= $(shell scripts/interpreters $(BIN)/python)
+TESTS ?= tests
+test-interpreters: $(BUILD)
+	@[ -n "$(FOUND)" ] || echo "fastnet: there is no other Python of 3.11 or newer here"
+	@for python in $(FOUND); do \
+	    venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "== $$python, $$venv"; \
+	    $(MAKE) --no-print-directory build PYTHON=$$python VENV=$$venv || exit 1; \
+	    $$venv/bin/python -m pytest -q -n $(WORKERS) $(TESTS) $(ARGS) || exit 1; \
+	    FASTNET_PURE=1 $$venv/bin/python -m pytest -q -n $(WORKERS) $(TESTS) $(ARGS) || exit 1; \
+	done
+
+# Small changes to fastnet that the tests have to notice: docs/mutation.md.
+mutate: $(BUILD)
+	$(BIN)/python -m tests.mutate $(ARGS)
 
 bench: $(BUILD)
 	$(BIN)/python -m pytest bench $(ARGS)

@@ -40,7 +40,7 @@ def test_corked_data_is_put_together() -> None:
 
 
 def test_letting_go_of_the_cork_sends_what_waits() -> None:
-    """tcp(7), TCP_CORK: "send queued partial frames when the option is cleared", at once; with nothing on its way Nagle waits for nothing."""
+    """tcp(7), TCP_CORK: what is queued is sent when the option is cleared; with nothing on its way, Nagle has nothing to wait for."""
     wire = Wire()
     peer, connection = connected(wire)
     connection.set_cork(True)
