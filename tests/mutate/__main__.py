@@ -5,10 +5,10 @@
     python -m tests.mutate --again                           the survivors of the last run
 
 It works in copies of the tree under build/mutate. The protocol runs uncompiled; a leaf is built anew for each of its mutants. Which
-tests reach a line is found once, by running them all under coverage.py, and again with ``--reach``. The tests that take least
-time run first, and one that has noticed a change to the same module before those. A mutant has survived when none of the tests that
-reach its line has failed, or none of those that together take less than ``--budget`` seconds. What is a kill by a test that depends on
-real time is run a second time, and has to fail twice.
+tests reach a line is found by running them all under coverage.py: once, then those of files that have changed, all with ``--reach``.
+The tests that take least time run first, and one that has noticed a change to the same module before those. A mutant has survived when
+none of the tests that reach its line has failed, or none of those that together take less than ``--budget`` seconds. A kill by a test
+that depends on real time has to happen twice.
 
 A mutant that does what the original does is equivalent: tests/mutate/equivalent.tsv says which are, and why.
 """
@@ -20,6 +20,7 @@ import csv
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,7 @@ IN_PROCESSES = {
 }
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
 DEFAULT_TIME = 2.0
+FIRST = 5
 LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in ("buffer", "checksum", "demux", "flow", "headers", "ring", "timer")}
 
 
@@ -114,7 +116,9 @@ class Reach:
     def __init__(self, budget: float) -> None:
         read = json.loads(REACH.read_text())
         self.tests: list[tuple[str, float]] = [tuple(entry) for entry in read["tests"]]
-        self.seconds = dict(self.tests)
+        self.seconds: dict[str, float] = {}
+        for name, seconds in self.tests:
+            self.seconds[named(name)] = self.seconds.get(named(name), 0) + seconds
         self.lines: dict[str, dict[str, list[int]]] = read["lines"]
         self.budget = budget
         self.killers: dict[str, Counter[str]] = defaultdict(Counter)
@@ -140,7 +144,7 @@ class Reach:
             # Constants of the module; lines in the middle of a statement.
             near = [lines.get(str(line), []) for line in range(mutant.line - 1, mutant.line - 6, -1)] if mutant.function else []
             reached = next((tests for tests in near if tests), [] if mutant.function else self.modules.get(mutant.path, []))
-        return [self.tests[index][0] for index in reached]
+        return list(dict.fromkeys(named(self.tests[index][0]) for index in reached))
 
     def _by_module(self, mutant: Mutant) -> list[str]:
         stem = Path(mutant.path).stem
@@ -148,7 +152,7 @@ class Reach:
         fitting = [beginning for beginning in IN_PROCESSES if mutant.path.startswith(beginning)]
         if fitting:
             places = [place for place in IN_PROCESSES[max(fitting, key=len)] if (ROOT / place).exists()]
-            found += [name for name, _ in self.tests if name.startswith(tuple(places))]
+            found += [name for name in self.seconds if name.startswith(tuple(places))]
             found += [place for place in places if not any(name.startswith(place) for name in self.seconds)]
         return found
 
@@ -192,16 +196,39 @@ class Worker:
             if path.suffix == ".pyx" and not self._build():
                 outcome.result, outcome.by = "killed", "the compiler"
                 return outcome
-            code, by = self.run(names, reach)
+            # A few first: to collect hundreds of tests takes longer than to run one that notices.
+            code, by = self.run(names[:FIRST], reach)
+            if code == 0 and len(names) > FIRST:
+                code, by = self.run(names[FIRST:], reach)
             if code == 1 and by.startswith(TIMED):
                 code, by = self.run([by], reach)
-            outcome.result, outcome.by = ("survived", "") if code in (0, 5) else ("killed", by or "the import")
+            outcome.result, outcome.by = ("survived", "") if code in (0, 5) else ("killed", by)
+            if code > 1 and not by:
+                # No test ran: the module cannot be imported any more, or this tool is at fault.
+                if self._imports(mutant.path):
+                    raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
+                outcome.by = "the import"
         finally:
             path.write_text(source)
             os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
             if path.suffix == ".pyx":
                 self._restore(path)
         return outcome
+
+    def check(self, reach: Reach) -> None:
+        """Without a mutant, a test has to pass: otherwise everything would be killed.
+
+        :raises RuntimeError: it does not
+        """
+        name = min((name for name in reach.seconds if name.startswith("tests/protocol/test_data.py")), key=lambda name: reach.seconds[name])
+        if (code := self.run([name], reach)[0]) != 0:
+            raise RuntimeError(f"{name} ends with {code} without a mutant")
+
+    def _imports(self, path: str) -> bool:
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree)}
+        command = [sys.executable, "-c", f"import fastnet.stack, {module}"]
+        return subprocess.run(command, cwd=self.tree, capture_output=True, env=environment, timeout=60).returncode == 0
 
     def _build(self) -> bool:
         environment = {**os.environ, "CFLAGS": "-O0 -w", "PYTHONPATH": str(self.tree)}
@@ -218,6 +245,11 @@ class Worker:
             assert self.zygote.stdin is not None
             self.zygote.stdin.close()
             self.zygote.wait()
+
+
+def named(test: str) -> str:
+    """A name that pytest finds again: of a test whose parameters are no plain words, all of its cases."""
+    return test if re.fullmatch(r"[\w/.]+::\w+(::\w+)?(\[[\w.-]+\])?", test) else test.partition("[")[0]
 
 
 def refresh(tree: Path) -> None:
@@ -237,29 +269,63 @@ def refresh(tree: Path) -> None:
             old.unlink()
 
 
-def find_reach() -> None:
-    """Run the suite under coverage.py, uncompiled, in a copy."""
+def find_reach(anew: bool) -> None:
+    """Run the suite, or those of its files that have changed since, under coverage.py, uncompiled, in a copy."""
+    began = time.time()
     tree = BUILD / "tree0"
     refresh(tree)
+    anew = anew or not REACH.exists()
+    what = SUITE
+    if not anew:
+        last = REACH.stat().st_mtime
+        files = [path for place in SUITE for path in (sorted((ROOT / place).glob("test_*.py")) or [ROOT / place])]
+        what = [str(path.relative_to(ROOT)) for path in files if path.stat().st_mtime > last]
+        what = [name for name in what if name not in LEFT_OUT]
+        if not what:
+            return
+        print("changed:", *what, flush=True)
     environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(tree)}
     left_out = [f"--ignore={name}" for name in LEFT_OUT]
-    command = [sys.executable, "-m", "tests.mutate.reach", str(REACH), *SUITE, *left_out]
+    found = BUILD / "found.json"
+    command = [sys.executable, "-m", "tests.mutate.reach", str(found), *what, *left_out]
     with (BUILD / "reach.log").open("w") as log:
         subprocess.run(command, cwd=tree, env=environment, stdout=log, stderr=log, check=False)
     print((BUILD / "reach.log").read_text().splitlines()[-1], flush=True)
+    new = json.loads(found.read_text())
+    if not anew:
+        new = merged(json.loads(REACH.read_text()), new, what)
+    REACH.write_text(json.dumps(new))
+    # What has changed while the tests ran has changed since.
+    os.utime(REACH, (began, began))
 
 
-def run(chosen: list[Mutant], reach: Reach, workers: int) -> list[Outcome]:
-    """Judge them all, side by side."""
+def merged(old: dict[str, Any], new: dict[str, Any], files: list[str]) -> dict[str, Any]:
+    """What is known of all tests, with that of some files as it is now."""
+    kept = [index for index, (name, _) in enumerate(old["tests"]) if name.partition("::")[0] not in files]
+    number = {before: after for after, before in enumerate(kept)}
+    lines: dict[str, dict[str, list[int]]] = {
+        path: {line: [number[index] for index in tests if index in number] for line, tests in reached.items()}
+        for path, reached in old["lines"].items()
+    }
+    for path, reached in new["lines"].items():
+        for line, tests in reached.items():
+            lines.setdefault(path, {}).setdefault(line, []).extend(len(kept) + index for index in tests)
+    return {"tests": [old["tests"][index] for index in kept] + new["tests"], "lines": lines}
+
+
+def run(chosen: list[Mutant], reach: Reach, workers: int, minutes: float) -> list[Outcome]:
+    """Judge them, side by side, in any order, so that those of the first minutes are a sample too."""
     waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
-    for mutant in chosen:
+    for mutant in Random(0).sample(chosen, len(chosen)):
         waiting.put(mutant)
+    end = time.monotonic() + minutes * 60
     done: list[Outcome] = []
     known = equivalents()
 
     def work(number: int) -> None:
         worker = Worker(number)
-        while True:
+        worker.check(reach)
+        while time.monotonic() < end:
             try:
                 mutant = waiting.get_nowait()
             except queue.Empty:
@@ -353,13 +419,15 @@ def main() -> int:
     parser.add_argument("--rest", type=int, default=200, help="mutants of everything else")
     parser.add_argument("--only", help="mutants of modules whose path begins so; the page is not written")
     parser.add_argument("--again", action="store_true", help="the survivors of the last run, with the tests as they are now")
-    parser.add_argument("--reach", action="store_true", help="find again which tests reach which lines")
+    parser.add_argument("--reach", action="store_true", help="run all tests again to find which lines they reach")
     parser.add_argument("--budget", type=float, default=30, help="seconds of tests that a survivor is given")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=600, help="begin no mutant after so long")
     parser.add_argument("--page", action="store_true", help="only write the page from the last results")
     arguments = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
     kept: list[Outcome] = []
+    last: list[Outcome] = []
     seed = arguments.seed
     if arguments.page:
         seed, kept = load()
@@ -375,10 +443,11 @@ def main() -> int:
                   if m.path.startswith(arguments.only) and is_program(m, p.read_text())]  # fmt: skip
     else:
         chosen = sample(seed, arguments.tcp, arguments.rest)
-    if arguments.reach or not REACH.exists():
-        find_reach()
-    outcomes = run(chosen, Reach(arguments.budget), arguments.workers)
+    find_reach(arguments.reach)
+    outcomes = run(chosen, Reach(arguments.budget), arguments.workers, arguments.minutes)
     if not arguments.only:
+        done = {outcome.mutant for outcome in outcomes}
+        kept += [outcome for outcome in last if outcome.result != "killed" and found_again(outcome) not in done] if arguments.again else []
         outcomes = sorted([*kept, *outcomes], key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))
         save(outcomes, seed)
         PAGE.write_text(page(outcomes, seed))

@@ -44,7 +44,7 @@ class Plugin:
 def child(order: dict[str, Any], note: str) -> None:
     """Run the tests, in a session of its own."""
     os.setsid()
-    quiet = os.open("/dev/null", os.O_RDWR)
+    quiet = os.open("said.log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -53,8 +53,10 @@ def child(order: dict[str, Any], note: str) -> None:
     seconds = dict(zip(order["tests"], order["seconds"], strict=True))
     # Some hundred tests at once, but the import of the first may never end.
     signal.setitimer(signal.ITIMER_REAL, 30)
-    arguments = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark", *order["tests"]]
-    code = pytest.main(arguments, plugins=[Plugin(note, seconds)])
+    arguments = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark"]
+    # What is imported already is not rewritten, and pytest says so.
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    code = pytest.main([*arguments, *order["tests"]], plugins=[Plugin(note, seconds)])
     os._exit(int(code))
 
 
