@@ -310,6 +310,39 @@ def test_duplicates_that_we_report() -> None:
     assert wire.counter("TCPDSACKOfoSent") == 1 and wire.counter("TCPDSACKOldSent") == 1
 
 
+@pytest.mark.parametrize(
+    ("came", "again", "twice", "acked"),
+    [
+        ([(1, 4)], (1, 4), (1, 4), 4),
+        ([(1, 4)], (1, 7), (1, 4), 7),
+        ([(1, 7)], (3, 5), (3, 5), 7),
+        ([(5, 9)], (1, 7), (5, 7), 9),
+        ([(5, 9)], (1, 12), (5, 9), 12),
+        ([(5, 9)], (1, 9), (5, 9), 9),
+        ([(5, 9), (11, 15)], (1, 6), (5, 6), 9),
+        ([(5, 9), (11, 15)], (1, 20), (5, 9), 20),
+        ([(5, 9)], (5, 9), (5, 9), 1),
+        ([(5, 9)], (7, 12), (7, 9), 1),
+        ([(5, 9)], (3, 6), (5, 6), 1),
+        ([(5, 9)], (3, 12), (5, 9), 1),
+    ],
+)
+def test_what_came_twice_is_said_exactly(came: list, again: tuple[int, int], twice: tuple[int, int], acked: int) -> None:
+    """RFC 2883 section 4: the first block says which bytes of this segment were there already; of several stretches the first. Said once."""
+    wire = Wire()
+    peer, _connection = connected(wire, SACK)
+    # Past the first segments, which are acknowledged at once anyway.
+    for begin, end in came:
+        peer.put("PA", begin, 1, b"x" * (end - begin))
+    (answer,) = peer.put("PA", again[0], 1, b"x" * (again[1] - again[0]))
+    assert peer.relative(answer)[2] == acked
+    blocks = dict(answer[TCP].options)["SAck"]
+    assert (blocks[0] - peer.iss, blocks[1] - peer.iss) == twice
+    (answer,) = peer.put("PA", 30, 1, b"y")
+    blocks = dict(answer[TCP].options)["SAck"]
+    assert (blocks[0] - peer.iss, blocks[1] - peer.iss) == (30, 31)
+
+
 def test_blocks_that_cannot_be() -> None:
     wire = Wire()
     peer, connection = connected(wire, SACK)
