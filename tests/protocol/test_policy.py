@@ -324,7 +324,7 @@ def test_wscale_timestamps_and_sack() -> None:
 
 def test_option_bytes_as_they_stand() -> None:
     """Timestamps of 1,000,000, an unknown option, a window scale of 2, no SACK; the clock goes on from there."""
-    raw = bytes.fromhex("0204 0200 fd04 abcd 080a 000f4240 0000004d 0303 02".replace(" ", ""))
+    raw = bytes.fromhex("0204 0600 fd04 abcd 080a 000f4240 0000004d 0303 02".replace(" ", ""))
     wire, listener = ruled(lambda arrival: Accept(options=raw))
     peer = Peer(wire)
     synack = raw_answer(wire, peer.packet("S", options=LINUX_SYN))
