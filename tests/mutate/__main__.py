@@ -1,6 +1,7 @@
 """Are the tests honest? Small changes are made to fastnet, one at a time, and the tests that reach the changed line have to notice.
 
     python -m tests.mutate --seed 1 --tcp 300 --rest 200     sample, run, and write docs/mutation.md
+    python -m tests.mutate --rest 0                           only fastnet/tcp; what the page says of the rest stays
     python -m tests.mutate --only fastnet/tcp/rtt.py         every mutant of one module; the page stays as it is
     python -m tests.mutate --again                           the survivors of the last run
 
@@ -443,6 +444,9 @@ def main() -> int:
                   if m.path.startswith(arguments.only) and is_program(m, p.read_text())]  # fmt: skip
     else:
         chosen = sample(seed, arguments.tcp, arguments.rest)
+        if RESULTS.exists() and not (arguments.tcp and arguments.rest):
+            # Half of the page is asked for: the other half stays.
+            kept = [outcome for outcome in load()[1] if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]
     find_reach(arguments.reach)
     outcomes = run(chosen, Reach(arguments.budget), arguments.workers, arguments.minutes)
     if not arguments.only:

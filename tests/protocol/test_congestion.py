@@ -328,7 +328,7 @@ def test_duplicates_that_we_report() -> None:
     ],
 )
 def test_what_came_twice_is_said_exactly(came: list, again: tuple[int, int], twice: tuple[int, int], acked: int) -> None:
-    """RFC 2883 section 4: the first block says which bytes of this segment were there already; of several stretches the first. Said once."""
+    """RFC 2883 section 4: the first block says which bytes of this segment were there already; of several stretches the first."""
     wire = Wire()
     peer, _connection = connected(wire, SACK)
     # Past the first segments, which are acknowledged at once anyway.

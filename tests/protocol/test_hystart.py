@@ -1,4 +1,4 @@
-"""HyStart++ as RFC 9406 section 4.2 has it, ACK by ACK: when slow start is left, when it was only jitter, and how fast it grows meanwhile."""
+"""HyStart++ as RFC 9406 section 4.2 has it, ACK by ACK: when slow start is left, what is only jitter, how fast CWND grows meanwhile."""
 
 from __future__ import annotations
 

@@ -240,3 +240,25 @@ def test_slow_start_backoff_and_slower_growth_afterwards(control: str) -> None:
     assert max(flights) < 64 and all(b <= 2 * a for a, b in itertools.pairwise(flights)), flights
     slower = [b / a for a, b in itertools.pairwise(flights) if a >= 20]
     assert slower and max(slower) < 1.5, flights
+
+
+# ---- an open without options ----
+
+
+@pytest.mark.parametrize("setting", ["tcp_window_scaling", "tcp_timestamps", "tcp_sack"])
+def test_an_open_does_not_use_what_it_did_not_offer(setting: str) -> None:
+    """RFC 7323 sections 2.2 and 3.2, RFC 2018 section 2: an option counts when both SYNs have it, whatever the SYN-ACK says."""
+    wire = Wire(**{setting: 0})
+    peer, connection, syn = call(wire)
+    names = {"tcp_window_scaling": "WScale", "tcp_timestamps": "Timestamp", "tcp_sack": "SAckOK"}
+    offered = {name for name, _ in syn[TCP].options}
+    assert offered & set(names.values()) == set(names.values()) - {names[setting]}
+    assert connection.handshake.rcv_shift == (0 if setting == "tcp_window_scaling" else 7)
+    (ack,) = peer.put("SA", 0, 1, window=1000, options=[("MSS", 1460), ("SAckOK", b""), ("WScale", 5), ("Timestamp", (3, 0))])
+    assert connection.snd_wnd == 1000, "of a SYN never scaled"
+    assert ("Timestamp" in dict(ack[TCP].options)) == (setting != "tcp_timestamps")
+    stamp = [("NOP", None), ("NOP", None), ("Timestamp", (4, 0))]
+    (ack,) = peer.put("PA", 5, 1, b"ahead", window=1000, options=stamp)
+    assert ("SAck" in dict(ack[TCP].options)) == (setting != "tcp_sack")
+    assert connection.snd_wnd == (1000 if setting == "tcp_window_scaling" else 32_000)
+    assert (ack[TCP].window == 0xFFFF) == (setting == "tcp_window_scaling")
