@@ -140,12 +140,27 @@ class Reach:
 
     def _by_line(self, mutant: Mutant) -> list[str]:
         lines = self.lines.get(mutant.path, {})
-        reached = lines.get(str(mutant.line), [])
-        if not mutant.function or not reached and mutant.path in self.modules:
-            # Constants of the module; lines in the middle of a statement.
-            near = [lines.get(str(line), []) for line in range(mutant.line - 1, mutant.line - 6, -1)] if mutant.function else []
-            reached = next((tests for tests in near if tests), [] if mutant.function else self.modules.get(mutant.path, []))
+        if mutant.function:
+            # A line in the middle of a statement has no tests of its own.
+            near = (lines.get(str(line), []) for line in range(mutant.line, mutant.line - 6, -1))
+            reached = next((tests for tests in near if tests), [])
+        else:
+            reached = self._by_name(mutant) or self.modules.get(mutant.path, [])
         return list(dict.fromkeys(named(self.tests[index][0]) for index in reached))
+
+    def _by_name(self, mutant: Mutant) -> list[int]:
+        """A constant is set at import: what counts is who reads it."""
+        line = (ROOT / mutant.path).read_text().splitlines()[mutant.line - 1]
+        names = re.findall(r"\b[A-Z][A-Z_0-9]+\b", re.split(r"[:=]", line)[0])
+        if not names:
+            return []
+        used = re.compile(rf"\b(?:{'|'.join(names)})\b")
+        found: set[int] = set()
+        for path, lines in self.lines.items():
+            for number, text in enumerate((ROOT / path).read_text().splitlines(), 1):
+                if str(number) in lines and used.search(text):
+                    found.update(lines[str(number)])
+        return sorted(found)
 
     def _by_module(self, mutant: Mutant) -> list[str]:
         stem = Path(mutant.path).stem
