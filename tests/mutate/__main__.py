@@ -145,7 +145,9 @@ class Reach:
             near = (lines.get(str(line), []) for line in range(mutant.line, mutant.line - 6, -1))
             reached = next((tests for tests in near if tests), [])
         else:
-            reached = self._by_name(mutant) or self.modules.get(mutant.path, [])
+            reached = []
+        # What runs at import, in the body of a module or a class, has none either.
+        reached = reached or self._by_name(mutant) or (self.modules.get(mutant.path, []) if not mutant.function else [])
         return list(dict.fromkeys(named(self.tests[index][0]) for index in reached))
 
     def _by_name(self, mutant: Mutant) -> list[int]:

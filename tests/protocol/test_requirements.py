@@ -262,3 +262,32 @@ def test_an_open_does_not_use_what_it_did_not_offer(setting: str) -> None:
     assert ("SAck" in dict(ack[TCP].options)) == (setting != "tcp_sack")
     assert connection.snd_wnd == (1000 if setting == "tcp_window_scaling" else 32_000)
     assert (ack[TCP].window == 0xFFFF) == (setting == "tcp_window_scaling")
+
+
+# ---- what else a rule asks for ----
+
+
+def test_a_small_buffer_offers_its_half() -> None:
+    """RFC 9293 section 3.8.6.2.2: the window opens by a full segment or by half of the buffer, whichever is less."""
+    wire = Wire(tcp_rmem=(2048, 2048, 2048))
+    peer, connection = connected(wire, [("MSS", 1460)])
+    peer.put("PA", 1, 1, b"x" * 1024)
+    peer.put("PA", 1025, 1, b"x" * 1024)
+    connection.receive(1000)
+    assert wire.sent() == [], "less than half of 2048"
+    connection.receive(100)
+    (update,) = wire.sent()
+    assert update[TCP].window == 1100
+
+
+def test_a_close_before_the_handshake_is_over_ends_in_order_after_it() -> None:
+    """RFC 9293 section 3.10.4, SYN-RECEIVED: the FIN waits for the handshake. Nobody reads what the peer sends then: a RST (SHLD-3)."""
+    wire = Wire()
+    peer, connection, _ = call(wire)
+    peer.put("S", 0)
+    connection.close(wire.now)
+    assert wire.stack.context.orphans == 1 and wire.sent() == []
+    assert [peer.relative(p)[:3] for p in peer.put("A", 1, 1)] == [("FA", 1, 1)]
+    assert connection.state == State.FIN_WAIT_1
+    assert [str(p[TCP].flags) for p in peer.put("PA", 1, 1, b"anybody?")] == ["RA"]
+    assert wire.counter("TCPAbortOnData") == 1 and wire.stack.context.orphans == 0
