@@ -91,13 +91,18 @@ def equivalents() -> dict[tuple[str, str, str, str], str]:
         return {(row["module"], row["function"], row["before"], row["after"]): row["reason"] for row in rows}
 
 
-def sample(seed: int, tcp: int, rest: int) -> list[Mutant]:
-    """So many mutants of fastnet/tcp, and of the rest; a module has a share by its size, and each at least one."""
+def sample(seed: int, tcp: int, rest: int, leaves: bool = True) -> list[Mutant]:
+    """So many mutants of fastnet/tcp, and of the rest; a module has a share by its size, and each at least one.
+
+    :param leaves: also of Cython's sources
+    """
     chosen: list[Mutant] = []
     groups: dict[bool, list[list[Mutant]]] = {True: [], False: []}
     sources = {}
     for path in sorted([*ROOT.glob("fastnet/**/*.py"), *ROOT.glob("fastnet/**/*.pyx")]):
         name = str(path.relative_to(ROOT))
+        if path.suffix == ".pyx" and not leaves:
+            continue
         sources[name] = path.read_text()
         if found := mutants(name, sources[name]):
             groups[name.startswith("fastnet/tcp/")].append(found)
@@ -147,7 +152,7 @@ class Reach:
         else:
             reached = []
         # What runs at import, in the body of a module or a class, has none either.
-        reached = reached or self._by_name(mutant) or (self.modules.get(mutant.path, []) if not mutant.function else [])
+        reached = reached or self._by_name(mutant) or self.modules.get(mutant.path, [])
         return list(dict.fromkeys(named(self.tests[index][0]) for index in reached))
 
     def _by_name(self, mutant: Mutant) -> list[int]:
@@ -255,8 +260,11 @@ class Worker:
 
     def _restore(self, path: Path) -> None:
         for built in (ROOT / path.relative_to(self.tree)).parent.glob(f"{path.stem}.*"):
-            if built.suffix in (".so", ".c"):
+            if built.suffix == ".c":
                 shutil.copy2(built, path.parent)
+            elif built.suffix == ".so":
+                # As new as now, so that nothing but the next mutant is built.
+                shutil.copy(built, path.parent)
 
     def close(self) -> None:
         if self.zygote is not None:
@@ -279,9 +287,12 @@ def refresh(tree: Path) -> None:
         source, target = ROOT / name, tree / name
         if not source.exists():
             continue
-        if not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns:
+        if not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns or name.endswith(".so"):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+    for built in tree.glob("fastnet/**/*.so"):
+        # Later than all that it was made of, so that nothing but a mutant is built.
+        os.utime(built)
     for old in [*tree.glob("tests/**/*.py"), *tree.glob("fastnet/**/*.py")]:
         if not (ROOT / old.relative_to(tree)).exists():
             old.unlink()
@@ -435,6 +446,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tcp", type=int, default=300, help="mutants of fastnet/tcp")
     parser.add_argument("--rest", type=int, default=200, help="mutants of everything else")
+    parser.add_argument("--no-leaves", action="store_true", help="none of Cython's sources, which have to be built")
     parser.add_argument("--only", help="mutants of modules whose path begins so; the page is not written")
     parser.add_argument("--again", action="store_true", help="the survivors of the last run, with the tests as they are now")
     parser.add_argument("--reach", action="store_true", help="run all tests again to find which lines they reach")
@@ -460,7 +472,7 @@ def main() -> int:
                   for m in mutants(str(p.relative_to(ROOT)), p.read_text())
                   if m.path.startswith(arguments.only) and is_program(m, p.read_text())]  # fmt: skip
     else:
-        chosen = sample(seed, arguments.tcp, arguments.rest)
+        chosen = sample(seed, arguments.tcp, arguments.rest, not arguments.no_leaves)
         if RESULTS.exists() and not (arguments.tcp and arguments.rest):
             # Half of the page is asked for: the other half stays.
             kept = [outcome for outcome in load()[1] if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]

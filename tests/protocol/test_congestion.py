@@ -5,6 +5,7 @@ import itertools
 import pytest
 from scapy.layers.inet import TCP
 
+from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.rtt import RttEstimator
 from tests.peer import Peer, Wire
@@ -363,3 +364,25 @@ def test_a_peer_that_takes_back_what_it_said() -> None:
     ack(peer, 1001)
     sent = [p for _, p in wire.wait(3)]
     assert wire.counter("TCPSACKReneging") == 1 and 1001 in seqs(peer, sent)
+
+
+def test_the_round_trip_of_an_ack_is_that_of_what_it_acknowledges() -> None:
+    """RFC 9438 and RFC 9406 are told of the last segment that this ACK covers (SampleRTT), whatever ACKs before it covered."""
+    told: list[int] = []
+
+    class Told(CongestionControl):
+        def acknowledged(self, ack: Acknowledgment) -> None:
+            told.append(ack.rtt)
+
+    wire = Wire()
+    peer, connection = connected(wire, SACK)
+    connection.set_congestion_control(Told)
+    for count in (9, 1):
+        connection.send(b"x" * MSS * count)
+        assert len(wire.sent()) == count
+        wire.now += 10_000_000
+    wire.now += 80_000_000
+    ack(peer, 1, 1 + 9 * MSS, 1 + 10 * MSS)
+    wire.now += 10_000_000
+    ack(peer, 1 + 9 * MSS)
+    assert told[-1] == 110_000_000, "though the ACK before it was for what was sent 10 ms later"

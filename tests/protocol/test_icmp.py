@@ -200,6 +200,20 @@ def test_fragmentation_needed_makes_segments_smaller_and_sends_again() -> None:
     assert wire.wait(300)[:1] != [] and wire.counter("TCPTimeouts") > 0
 
 
+def test_what_fits_the_narrower_way_is_not_sent_again() -> None:
+    """RFC 1191 section 3: the router dropped what was too large; what was smaller went through."""
+    wire = Wire()
+    peer, connection, _ = sending(wire, [("MSS", 1460)], b"x" * 1460)
+    connection.nodelay = True
+    connection.send(b"y" * 200)
+    (small,) = wire.sent()
+    assert peer.relative(small)[1] == 1461
+    connection.send(b"z" * 1460)
+    (last,) = wire.sent()
+    sent = wire.put(icmp(last, 3, 4, nexthopmtu=1000))
+    assert sorted(peer.relative(p)[1] for p in sent) == [1, 961, 1661, 2621]
+
+
 def test_fragmentation_needed_with_timestamps() -> None:
     wire = Wire()
     listener = wire.stack.listen("0.0.0.0", 80)
