@@ -43,7 +43,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
 RESULTS = BUILD / "results.json"
 REACH = BUILD / "reach.json"
 SUITE = ["tests/protocol", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
-SUITE += ["tests/test_clock.py", "tests/test_house.py", "tests/test_twins.py"]
+SUITE += ["tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
 LEFT_OUT = ["tests/doors/test_cpython.py", "tests/wire/test_aio_cpython.py", "tests/test_mutate.py"]
 """Suites of others that run for minutes in a process of their own."""
 TIMED = ("tests/doors", "tests/wire", "tests/aio")
