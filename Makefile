@@ -1,4 +1,5 @@
 # Every target works from a bare checkout: it makes its own virtual environment and builds what is out of date.
+SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,31 +12,36 @@ SECONDS ?= 60
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test test-interpreters mutate bench lint docs debug-test fuzz fuzz-differential wheel-test clean
+.PHONY: all build compare test test-interpreters mutate bench lint docs debug-test fuzz fuzz-differential wheel-test clean \
+    system-build system-run system-test
+# The check of the system comes before the build, which takes minutes.
+.NOTPARALLEL:
 all: build
 
+system-build system-run system-test: system-%:
+	@PYTHON=$(PYTHON) scripts/check-system $*
+
 # Editable, so that the tree itself is what runs.
-$(VENV)/.installed: pyproject.toml
-	@PYTHON=$(PYTHON) scripts/check-system build
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip "setuptools>=77" "cython>=3.3,<4"
-	FASTNET_NO_EXTENSIONS=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+$(VENV)/.installed: pyproject.toml | system-build
+	@echo "fastnet: making a virtual environment in $(VENV) and installing what is needed into it"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade pip "setuptools>=77" "cython>=3.3,<4"
+	@FASTNET_NO_EXTENSIONS=1 $(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 $(BUILD): $(VENV)/.installed setup.py $(SOURCES)
-	@$(BIN)/python setup.py --quiet build_ext --inplace >$(VENV)/build.log 2>&1 || { tail -40 $(VENV)/build.log; exit 1; }
+	@$(BIN)/python setup.py build_ext --inplace 2>&1 | tee $(VENV)/build.log | $(BIN)/python scripts/progress; \
+	    [ "$${PIPESTATUS[0]}" = 0 ] || { tail -40 $(VENV)/build.log; exit 1; }
 	@touch $@
 
 build: $(BUILD)
 
 # The load-test server on fastnet and on the kernel, driven by one client, in one table.
-compare: $(BUILD)
-	@scripts/check-system run
+compare: system-run $(BUILD)
 	$(BIN)/fastnet compare $(ARGS)
 
 # The suite, compiled and uncompiled: the slow run is the oracle of the fast one.
-test: $(BUILD)
-	@scripts/check-system test
+test: system-test $(BUILD)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 	FASTNET_PURE=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
@@ -83,8 +89,7 @@ fuzz: $(BUILD)
 	FASTNET_PURE=1 $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
 
 # The same packets to the kernel and to the stack: what they answer differently must be one of docs/differences.md.
-fuzz-differential: $(BUILD)
-	@scripts/check-system test
+fuzz-differential: system-test $(BUILD)
 	$(BIN)/python -m tests.fuzz --differential --seconds $(SECONDS) $(ARGS)
 
 # An sdist and a wheel, and the wheel alone in a clean environment.

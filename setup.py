@@ -41,6 +41,27 @@ WARNINGS = [
     "-Wno-missing-field-initializers",
 ]
 
+# What the optimizer gains, in instructions of a handshake in memory: -O3 of everything 7,130; -O3 of the leaves with -O2 of the rest 7,180;
+# with -O1 of the rest 7,420. The compiler's time goes down by a quarter each. So leaves have -O3, and what is not called for each
+# segment has -O1.
+LEAVES = "-O3"
+PROTOCOL = "-O2"
+SELDOM = "-O1"
+SELDOM_CALLED = {
+    "aio/acceptor", "load/_acceptloop", "tcp/ecn", "tcp/isn", "tcp/memory", "tcp/opening", "tcp/patience", "tcp/refusals", "tcp/sources",
+    "tcp/tuning",
+}  # fmt: skip
+
+
+def optimization(path: Path) -> str:
+    """The compiler's option for one module."""
+    if DEBUG:
+        return "-O1"
+    if path.with_suffix("").relative_to("fastnet").as_posix() in SELDOM_CALLED:
+        return SELDOM
+    return LEAVES if path.name.startswith("_") else PROTOCOL
+
+
 sources = [*Path("fastnet").rglob("*.pyx")]
 sources += [path for path in Path("fastnet").rglob("*.py") if path.with_suffix(".pxd").exists()]
 
@@ -49,7 +70,7 @@ extensions = [
         ".".join(path.with_suffix("").parts),
         [str(path)],
         define_macros=[("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "0")] if DEBUG else [],
-        extra_compile_args=[*WARNINGS, *(["-Werror"] if WERROR else []), *(["-O1", "-g"] if DEBUG else ["-O3", "-g0"])],
+        extra_compile_args=[*WARNINGS, *(["-Werror"] if WERROR else []), optimization(path), "-g" if DEBUG else "-g0"],
     )
     for path in sorted(sources)
 ]

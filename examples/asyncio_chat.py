@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from contextlib import suppress
 
 from fastnet.aio import new_event_loop
 
@@ -17,19 +18,21 @@ class Chat:
     async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One guest, from the name to the end."""
         writer.write(b"your name? ")
-        name = (await reader.readline()).decode().strip()
-        self.writers[writer] = name
-        self.say(writer, f"* {name} is here")
+        name = "somebody"
         try:
+            name = (await reader.readline()).decode().strip()
+            self.writers[writer] = name
+            self.say(writer, f"* {name} is here")
             while line := await reader.readline():
                 self.say(writer, f"{name}: {line.decode().rstrip()}")
                 # A guest who does not read slows the one down who writes, and nobody else.
                 await asyncio.gather(*(other.drain() for other in self.writers), return_exceptions=True)
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):
+            # Reset by the guest, or the server ends.
             pass
         finally:
-            del self.writers[writer]
-            self.say(writer, f"* {name} has left")
+            if self.writers.pop(writer, None) is not None:
+                self.say(writer, f"* {name} has left")
             writer.close()
 
     def say(self, speaker: asyncio.StreamWriter, line: str) -> None:
@@ -45,5 +48,6 @@ async def main(host: str = "198.18.0.2", port: int = 7000) -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    # Ctrl-C: the runner cancels main(), and raises this when everything is closed.
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())

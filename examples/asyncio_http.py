@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from contextlib import suppress
 from typing import cast
 
 import httptools
@@ -54,5 +55,6 @@ async def main(host: str = "198.18.0.2", port: int = 8080) -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    # Ctrl-C: the runner cancels main(), and raises this when everything is closed.
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())

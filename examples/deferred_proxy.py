@@ -7,6 +7,7 @@ The kernel cannot do that: an accept() comes after the handshake. Here a corouti
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import cast
 
 from fastnet.aio import EventLoop, deferring, new_event_loop
@@ -46,8 +47,8 @@ class Proxy:
         up_reader, up_writer = self.opened.pop(writer.get_extra_info("peername"))
         try:
             await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
-        except ConnectionError:
-            # Reset by one: the other hears of an end too.
+        except (ConnectionError, asyncio.CancelledError):
+            # Reset by one: the other hears of an end too. Or the proxy ends.
             pass
         finally:
             writer.close()
@@ -73,5 +74,6 @@ async def main(upstream: str, upstream_port: int, host: str = "198.18.0.2", port
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    # Ctrl-C: the runner cancels main(), and raises this when everything is closed.
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main(sys.argv[1], int(sys.argv[2])))

@@ -18,6 +18,13 @@ cdef struct Slot:
     uint32_t entry
 
 
+cdef struct Port:
+    # The number of whoever listens on any IPv4 address, plus one.
+    int32_t anywhere
+    # How many listen on one address, or on any IPv6 address.
+    uint32_t places
+
+
 cdef class Demux:
     cdef Slot *slots
     cdef uint64_t mask
@@ -32,7 +39,11 @@ cdef class Demux:
     cdef int32_t limbo_tail
     cdef Py_ssize_t used
     cdef Py_ssize_t count
-    cdef int32_t *ports
+    cdef Port *ports
+    # Numbers of those listeners, plus one; the Key has the port where a flow's has the remote address.
+    cdef int32_t *places
+    cdef uint64_t places_mask
+    cdef Py_ssize_t places_count
 
     cdef Key *_key(self, uint32_t number) noexcept nogil
     cdef Key *_make_key(self, uint32_t number) except NULL
@@ -44,6 +55,10 @@ cdef class Demux:
     cdef int _grow(self) except -1
     cdef int32_t _take_number(self) except -1
     cdef Py_ssize_t _find(self, FourTuple flow) noexcept nogil
+    cdef Py_ssize_t _probe_place(self, uint64_t hi, uint64_t lo, uint16_t port) noexcept nogil
+    cdef void _put_place(self, int32_t entry) noexcept nogil
+    cdef void _delete_place(self, uint64_t at) noexcept nogil
+    cdef int _room_for_a_place(self) except -1
     cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil
     cdef void _let_go(self, int32_t number) noexcept nogil
     cdef void prefetch(self, const uint64_t *hashes, Py_ssize_t n) noexcept nogil

@@ -5,7 +5,8 @@ miss of the cache; IPv6 addresses lie beside, in chunks that never move, and the
 back, so there are no tombstones and no decay. The table doubles without a pause: the old slots stay readable while each insertion
 moves a few of them. The hash is the 4-tuple's keyed one (``_flow``), so that nobody outside can make a run long.
 
-Listeners have a table of their own, by port: look-up there takes no hash.
+Listeners have two tables of their own. One has an entry for each port: who listens there on any IPv4 address, and whether anybody listens
+on one address, which is most often nobody. Those on one address are in the other, a hash table by address and port.
 """
 
 cimport cython
@@ -30,6 +31,7 @@ cdef enum:
     # Old slots moved by an insertion: the old table is empty long before the new one is full.
     STEPS = 8
     PORTS = 65536
+    FIRST_PLACES = 16
 
 cdef uint32_t IS_V6 = 0x80000000U
 # In an old slot: its entry is gone. The old table is never inserted into, so this costs nothing.
@@ -49,6 +51,18 @@ cdef inline uint32_t _ports(FourTuple flow) noexcept nogil:
 cdef inline uint32_t _family(FourTuple flow) noexcept nogil:
     """IS_V6, or 0 for IPv4."""
     return 0 if is_v4(flow.remote_hi, flow.remote_lo) and is_v4(flow.local_hi, flow.local_lo) else IS_V6
+
+
+cdef inline bint _is_any_v4(FourTuple flow) noexcept nogil:
+    return flow.local_hi == 0 and flow.local_lo == <uint64_t>V4_PREFIX << 32
+
+
+cdef inline uint64_t _place_hash(uint64_t hi, uint64_t lo, uint16_t port) noexcept nogil:
+    """The program chooses where it listens, nobody outside does: the hash needs no key."""
+    cdef uint64_t x = (lo ^ (hi * 0x9e3779b97f4a7c15ULL)) + (<uint64_t>port << 40)
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL
+    return x ^ (x >> 31)
 
 
 cdef inline bint _same(Key *key, FourTuple flow) noexcept nogil:
@@ -80,8 +94,10 @@ cdef class Demux:
         self.old = NULL
         self.slots = <Slot *>calloc(FIRST_SLOTS, sizeof(Slot))
         self.mask = FIRST_SLOTS - 1
-        # Number of the first listener of a port, plus one.
-        self.ports = <int32_t *>calloc(PORTS, sizeof(int32_t))
+        self.ports = <Port *>calloc(PORTS, sizeof(Port))
+        self.places = NULL
+        self.places_mask = 0
+        self.places_count = 0
         if self.slots == NULL or self.ports == NULL:
             raise MemoryError()
 
@@ -94,6 +110,7 @@ cdef class Demux:
         free(self.slots)
         free(self.old)
         free(self.ports)
+        free(self.places)
 
     def __len__(self):
         return self.count
@@ -110,7 +127,9 @@ cdef class Demux:
     def memory(self) -> int:
         """Bytes allocated."""
         cdef Py_ssize_t i
-        cdef size_t total = (self.mask + 1) * sizeof(Slot) + PORTS * sizeof(int32_t)
+        cdef size_t total = (self.mask + 1) * sizeof(Slot) + PORTS * sizeof(Port)
+        if self.places != NULL:
+            total += (self.places_mask + 1) * sizeof(int32_t)
         if self.old != NULL:
             total += (self.old_mask + 1) * sizeof(Slot)
         total += self.allocated * sizeof(int32_t) + (self.allocated >> CHUNK_BITS) * sizeof(Key *)
@@ -118,6 +137,18 @@ cdef class Demux:
             if self.chunks[i] != NULL:
                 total += CHUNK * sizeof(Key)
         return total
+
+    @property
+    def furthest_listener(self) -> int:
+        """Steps from where a listener on one address should be to where it is: of the furthest."""
+        cdef uint64_t i, home, furthest = 0
+        cdef Key *key
+        for i in range(self.places_mask + 1 if self.places != NULL else 0):
+            if self.places[i]:
+                key = self._key(self.places[i] - 1)
+                home = _place_hash(key.local_hi, key.local_lo, <uint16_t>key.remote_lo)
+                furthest = max(furthest, (i - home) & self.places_mask)
+        return furthest
 
     cdef Key *_key(self, uint32_t number) noexcept nogil:
         return &self.chunks[number >> CHUNK_BITS][number & (CHUNK - 1)]
@@ -303,35 +334,92 @@ cdef class Demux:
             self.free = self.limbo
             self.limbo = NONE
 
+    cdef Py_ssize_t _probe_place(self, uint64_t hi, uint64_t lo, uint16_t port) noexcept nogil:
+        """Where in ``places`` a local address and port are, or NONE."""
+        cdef uint64_t at
+        cdef Key *key
+        if self.places == NULL:
+            return NONE
+        at = _place_hash(hi, lo, port) & self.places_mask
+        while self.places[at]:
+            key = self._key(self.places[at] - 1)
+            if key.local_lo == lo and key.local_hi == hi and key.remote_lo == port:
+                return at
+            at = (at + 1) & self.places_mask
+        return NONE
+
+    cdef void _put_place(self, int32_t entry) noexcept nogil:
+        cdef Key *key = self._key(entry - 1)
+        cdef uint64_t at = _place_hash(key.local_hi, key.local_lo, <uint16_t>key.remote_lo) & self.places_mask
+        while self.places[at]:
+            at = (at + 1) & self.places_mask
+        self.places[at] = entry
+
+    cdef void _delete_place(self, uint64_t at) noexcept nogil:
+        """Empty a place, and move back whatever was displaced past it."""
+        cdef uint64_t hole = at
+        cdef uint64_t home
+        cdef Key *key
+        while True:
+            at = (at + 1) & self.places_mask
+            if not self.places[at]:
+                break
+            key = self._key(self.places[at] - 1)
+            home = _place_hash(key.local_hi, key.local_lo, <uint16_t>key.remote_lo) & self.places_mask
+            if ((at - home) & self.places_mask) >= ((at - hole) & self.places_mask):
+                self.places[hole] = self.places[at]
+                hole = at
+        self.places[hole] = 0
+
+    cdef int _room_for_a_place(self) except -1:
+        """At most half of ``places`` is used."""
+        cdef int32_t *old = self.places
+        cdef uint64_t i, size = self.places_mask + 1 if old != NULL else 0
+        cdef uint64_t larger = max(FIRST_PLACES, 2 * size)
+        if 2 * (self.places_count + 1) <= <Py_ssize_t>size:
+            return 0
+        self.places = <int32_t *>calloc(larger, sizeof(int32_t))
+        if self.places == NULL:
+            self.places = old
+            raise MemoryError(f"no memory for {larger} listeners")
+        self.places_mask = larger - 1
+        for i in range(size):
+            if old[i]:
+                self._put_place(old[i])
+        free(old)
+        return 0
+
     cpdef Py_ssize_t listen(self, str address, uint16_t port) except -1:
         """Give a local address and port a number. "0.0.0.0" stands for any IPv4 address, "::" for any IPv6 address (and no IPv4).
 
         :raises ValueError: they have one
         :raises OSError: not an address
+        :raises MemoryError: no memory; nothing has changed
         """
         cdef FourTuple flow = FourTuple(address, port, address, 0)
-        cdef bint wildcard = address in ("0.0.0.0", "::")
-        cdef int32_t number = self.ports[port] - 1
-        cdef int32_t last = NONE
+        cdef bint everywhere = _is_any_v4(flow)
         cdef int32_t taken
         cdef Key *key
-        while number != NONE:
-            key = self._key(number)
-            if key.local_hi == flow.local_hi and key.local_lo == flow.local_lo:
-                raise ValueError(f"{address} port {port} has a number already")
-            last = number
-            number = self.links[number]
+        if self.ports[port].anywhere if everywhere else self._probe_place(flow.local_hi, flow.local_lo, port) >= 0:
+            raise ValueError(f"{address} port {port} has a number already")
+        if not everywhere:
+            self._room_for_a_place()
         taken = self._take_number()
-        key = self._make_key(taken)
+        if everywhere:
+            self.ports[port].anywhere = taken + 1
+            return taken
+        try:
+            key = self._make_key(taken)
+        except MemoryError:
+            self._let_go(taken)
+            raise
         key.local_hi = flow.local_hi
         key.local_lo = flow.local_lo
-        # Wildcards go to the end of a port's chain, so that the first match is the best.
-        if wildcard and last != NONE:
-            self.links[taken] = NONE
-            self.links[last] = taken
-        else:
-            self.links[taken] = self.ports[port] - 1
-            self.ports[port] = taken + 1
+        key.remote_hi = 0
+        key.remote_lo = port
+        self._put_place(taken + 1)
+        self.places_count += 1
+        self.ports[port].places += 1
         return taken
 
     cpdef Py_ssize_t unlisten(self, str address, uint16_t port) except -1:
@@ -340,37 +428,38 @@ cdef class Demux:
         :raises KeyError: they have none
         """
         cdef FourTuple flow = FourTuple(address, port, address, 0)
-        cdef int32_t number = self.ports[port] - 1
-        cdef int32_t previous = NONE
-        cdef Key *key
-        while number != NONE:
-            key = self._key(number)
-            if key.local_hi == flow.local_hi and key.local_lo == flow.local_lo:
-                if previous == NONE:
-                    self.ports[port] = self.links[number] + 1
-                else:
-                    self.links[previous] = self.links[number]
-                self._let_go(number)
-                return number
-            previous = number
-            number = self.links[number]
-        raise KeyError(f"{address} port {port}")
+        cdef int32_t number = NONE
+        cdef Py_ssize_t at
+        if _is_any_v4(flow):
+            number = self.ports[port].anywhere - 1
+            self.ports[port].anywhere = 0
+        else:
+            at = self._probe_place(flow.local_hi, flow.local_lo, port)
+            if at >= 0:
+                number = self.places[at] - 1
+                self._delete_place(at)
+                self.places_count -= 1
+                self.ports[port].places -= 1
+        if number == NONE:
+            raise KeyError(f"{address} port {port}")
+        self._let_go(number)
+        return number
 
     cpdef Py_ssize_t find_listener(self, FourTuple flow) noexcept:
         """The number of whoever listens where a 4-tuple's local side is, or -1."""
         return self._find_listener(flow)
 
     cdef Py_ssize_t _find_listener(self, FourTuple flow) noexcept nogil:
-        cdef int32_t number = self.ports[flow.local_port] - 1
-        cdef Key *key
-        while number != NONE:
-            key = self._key(number)
-            if key.local_lo == flow.local_lo and key.local_hi == flow.local_hi:
-                return number
-            if key.local_hi == 0 and key.local_lo == (<uint64_t>V4_PREFIX << 32 if is_v4(flow.local_hi, flow.local_lo) else 0):
-                return number
-            number = self.links[number]
-        return NONE
+        cdef Port *port = &self.ports[flow.local_port]
+        cdef bint v4 = is_v4(flow.local_hi, flow.local_lo)
+        cdef Py_ssize_t at
+        if port.places:
+            at = self._probe_place(flow.local_hi, flow.local_lo, flow.local_port)
+            if at < 0 and not v4:
+                at = self._probe_place(0, 0, flow.local_port)
+            if at >= 0:
+                return self.places[at] - 1
+        return port.anywhere - 1 if v4 else NONE
 
     def find_all(self, list flows, bint prefetch=True, Py_ssize_t times=1) -> int:
         """For benchmarks: find a list of 4-tuples in batches of 64, without leaving C; how many were found.

@@ -12,6 +12,7 @@ cdef class Tun:
     cdef readonly long long tx_errors
     cdef readonly int last_errno
     cdef int header
+    cdef object gone
 
     cpdef int receive(self, PacketRing ring) except -1
     cpdef int transmit(self, PacketRing ring) except -1
@@ -19,3 +20,5 @@ cdef class Tun:
     cpdef int wake(self) except -1
     cpdef int fileno(self) except -1
     cpdef int close(self) except -1
+    cpdef int after_fork(self, error) except -1
+    cdef int check(self) except -1

@@ -195,6 +195,7 @@ cdef class Tun:
         :raises ValueError: closed
         """
         if self.fd < 0:
+            self.check()
             raise ValueError("the device is closed")
         return self.fd
 
@@ -208,6 +209,24 @@ cdef class Tun:
             self.event = -1
         return 0
 
+    cpdef int after_fork(self, error) except -1:
+        """In a child, for a device that a stack of the parent has: only the parent's descriptors are left.
+
+        :param error: what every call but ``close`` raises from now on
+        """
+        self.gone = error
+        for descriptor in (self.fd, self.event):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.fd = self.event = -1
+        return 0
+
+    cdef int check(self) except -1:
+        """What is closed says so by its errors; what is another process's, by that one's."""
+        if self.gone is not None:
+            raise self.gone()
+        return 0
+
     cpdef int receive(self, PacketRing ring) except -1:
         """Append packets to a ring until none waits, it is full, or there is enough for a batch; how many were appended.
 
@@ -215,6 +234,8 @@ cdef class Tun:
         """
         cdef Py_ssize_t slot = ring.count, n = 0, total = 0
         cdef int failed = 0
+        if self.fd < 0:
+            self.check()
         with nogil:
             while slot < ring.slots and total < BATCH_BYTES:
                 n = c_read(self.fd, packet_at(ring, slot) - self.header, ring.capacity + self.header)
@@ -240,6 +261,8 @@ cdef class Tun:
         """Write all packets of a ring, which is empty afterwards; how many the kernel took. What it refuses is counted, not raised."""
         cdef Py_ssize_t slot = 0, n
         cdef int tries = 0, sent = 0
+        if self.fd < 0:
+            self.check()
         with nogil:
             while slot < ring.count:
                 if self.header:
@@ -267,6 +290,8 @@ cdef class Tun:
         """
         cdef int ready
         cdef uint64_t count
+        if self.fd < 0:
+            self.check()
         with nogil:
             ready = _wait(self.fd, self.event, timeout)
             if ready > 0 and ready & 2:
@@ -278,6 +303,8 @@ cdef class Tun:
     cpdef int wake(self) except -1:
         """End a ``wait``, from any thread; one that has not begun yet ends at once."""
         cdef uint64_t one = 1
+        if self.event < 0:
+            self.check()
         if c_write(self.event, &one, sizeof(one)) < 0 and errno != EAGAIN:
             raise OSError(errno, os.strerror(errno))
         return 0

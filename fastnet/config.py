@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+Ranges = tuple[tuple[int, int], ...]
+"""Ports: the first and last of each range."""
+
 
 class SettingError(ValueError):
     """A setting that does not exist, or a value that it cannot take."""
@@ -93,6 +96,13 @@ class Settings:
     """Keep-alive probes without an answer before a connection is given up."""
     ip_local_port_range: tuple[int, int] = (32768, 60999)
     """Lowest and highest local port of connections and sockets that name none."""
+    ip_local_reserved_ports: tuple[tuple[int, int], ...] = ()
+    """Ports that only programs which name them get: ``8080,9000-9010``. Takes effect at once."""
+    tcp_tw_reuse: int = 2
+    """Active opens may take over a port in TIME-WAIT when no other is free, if its connection had timestamps: 0 never, 1 always, 2 to and
+    from 127.0.0.0/8, and over a device that loops back. Takes effect at once."""
+    tcp_tw_reuse_delay: int = 1000
+    """Milliseconds that a TIME-WAIT must have lasted before (tcp_tw_reuse). Takes effect at once."""
     tcp_rmem: tuple[int, int, int] = (4096, 131072, 6291456)
     """Receive buffer: smallest, default, largest; bytes."""
     tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
@@ -113,15 +123,17 @@ class Settings:
         for field in fields(self):
             check(field.name, getattr(self, field.name))
 
-    def set(self, name: str, value: str | int | tuple[int, ...]) -> None:
+    def set(self, name: str, value: "str | int | tuple[int, ...] | Ranges") -> None:
         """Set one setting by its Linux name; a string is parsed as ``sysctl`` does.
 
         :raises SettingError: no such setting, or not a value for it
         """
         if name not in BOUNDS and name not in WORDS:
             raise SettingError(f"no setting {name!r}; there are: {', '.join(sorted((*BOUNDS, *WORDS)))}")
-        parsed: int | str | tuple[int, ...]
-        if isinstance(value, str) and name not in WORDS:
+        parsed: int | str | tuple[int, ...] | Ranges
+        if name in RANGES and isinstance(value, (str, int)):
+            parsed = ranges(name, str(value))
+        elif isinstance(value, str) and name not in WORDS:
             try:
                 numbers = tuple(int(word) for word in value.replace(",", " ").split())
             except ValueError:
@@ -186,6 +198,9 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_keepalive_intvl": (1, 32767),
     "tcp_keepalive_probes": (1, 127),
     "ip_local_port_range": (1, 65535),
+    "ip_local_reserved_ports": (1, 65535),
+    "tcp_tw_reuse": (0, 2),
+    "tcp_tw_reuse_delay": (1, 1 << 30),
     "tcp_rmem": (1024, 1 << 30),
     "tcp_wmem": (1024, 1 << 30),
     "rmem_max": (2304, 1 << 30),
@@ -197,6 +212,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
 
 WORDS = ("tcp_congestion_control",)
 """Settings that are names."""
+RANGES = ("ip_local_reserved_ports",)
+"""Settings that are ranges."""
 LENGTHS = {"tcp_rmem": "three numbers (smallest, default, largest)", "tcp_wmem": "three numbers (smallest, default, largest)"}
 LENGTHS["tcp_mem"] = "three numbers (low, pressure, high)"
 LENGTHS["ip_local_port_range"] = "two numbers (lowest, highest)"
@@ -212,6 +229,12 @@ def check(name: str, value: object) -> None:
             raise SettingError(f"{name} takes a name, not {value!r}")
         return
     low, high = BOUNDS[name]
+    if name in RANGES:
+        for pair in value if isinstance(value, tuple) else (None,):
+            good = isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(number, int) for number in pair)
+            if not good or not low <= pair[0] <= pair[1] <= high:
+                raise SettingError(f"{name} takes ports and ranges of ports from {low} to {high}, as 8080,9000-9010, not {value!r}")
+        return
     several = LENGTHS.get(name)
     numbers = value if isinstance(value, tuple) else (value,)
     if len(numbers) != (int(several.startswith("three")) + 2 if several else 1):
@@ -221,3 +244,17 @@ def check(name: str, value: object) -> None:
             raise SettingError(f"{name} takes {low} to {high}, not {number!r}")
     if several and list(numbers) != sorted(numbers):
         raise SettingError(f"{name} takes {several} in rising order, not {value!r}")
+
+
+def ranges(name: str, text: str) -> Ranges:
+    """Ports and ranges of ports as ``sysctl`` takes them: 8080,9000-9010.
+
+    :raises SettingError: not that
+    """
+    try:
+        pairs = [[int(number) for number in word.split("-")] for word in text.replace(",", " ").split()]
+    except ValueError:
+        raise SettingError(f"{name} takes ports and ranges of ports, as 8080,9000-9010, not {text!r}") from None
+    if any(len(pair) > 2 for pair in pairs):
+        raise SettingError(f"{name} takes ports and ranges of ports, as 8080,9000-9010, not {text!r}")
+    return tuple((pair[0], pair[-1]) for pair in pairs)

@@ -114,15 +114,15 @@ class Counters:
     TCPSYNChallenge: int
     """SYNs in a synchronized state, wherever they lay."""
     TCPACKSkippedChallenge: int
-    """Challenge ACKs not sent, within tcp_invalid_ratelimit of the last."""
+    """Challenge ACKs not sent: within tcp_invalid_ratelimit of the last, or to an empty segment that was answered already."""
     TCPACKSkippedSeq: int
-    """ACKs not sent for segments outside the window that carry neither data nor FIN, within tcp_invalid_ratelimit of the last."""
+    """ACKs not sent for empty segments outside the window: within tcp_invalid_ratelimit of the last, or answered already."""
     TCPACKSkippedPAWS: int
     """The same for segments with an old timestamp."""
     TCPACKSkippedSynRecv: int
     """Answers not sent to a request's SYN that came again, or to what lay outside its window, within tcp_invalid_ratelimit of the last."""
     TCPACKSkippedTimeWait: int
-    """ACKs not sent from TIME-WAIT within tcp_invalid_ratelimit of the last, for segments without text and FIN."""
+    """ACKs not sent from TIME-WAIT for empty segments: within tcp_invalid_ratelimit of the last, or answered already."""
     TCPOrigDataSent: int
     """Packets of new data sent."""
     TCPFastRetrans: int
@@ -184,7 +184,7 @@ class Counters:
     TW: int
     """TIME-WAITs begun; Linux, too, counts them when they begin."""
     TWRecycled: int
-    """TIME-WAITs ended by a new SYN."""
+    """TIME-WAITs that made way for a new connection: for the peer's SYN, or for an active open (tcp_tw_reuse)."""
     TCPTimeWaitOverflow: int
     """TIME-WAITs not kept, beyond tcp_max_tw_buckets."""
     TCPZeroWindowDrop: int

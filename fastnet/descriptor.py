@@ -146,6 +146,18 @@ FOUND: dict[tuple[int, int], Descriptor] = {}
 """By the device and inode of its end: the same for all of its numbers, and for copies made with ``os.dup``."""
 
 
+def _after_fork() -> None:
+    # A hang-up is the end of the last copy, and an epoll instance keeps an eye on a file as long as there is one. The numbers stay: they
+    # are the program's.
+    for shown in FOUND.values():
+        for end in (shown._end, shown._other):
+            with contextlib.suppress(OSError):
+                end.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def file_of(number: int) -> tuple[int, int]:
     """Device and inode; (-1, -1) when it is not open."""
     try:

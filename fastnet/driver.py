@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from fastnet.forks import ForkedError, ForkedLock, watch
 from fastnet.names import Names
 from fastnet.stack import NEVER, Stack
 
@@ -23,6 +24,7 @@ class Driver:
 
     :param stack: the stack; from now on only the driver and its sockets call it, under ``lock``
     :ivar lock: held during every call into the stack
+    :ivar forked: this process is a child of the driver's: everything but ``stop`` raises ``fastnet.forks.ForkedError``
     :ivar names: the local addresses and ports that sockets have taken
     """
 
@@ -35,9 +37,27 @@ class Driver:
         self._sleeping_until = 0
         self._later: deque[Callable[[], None]] = deque()
         self._failure: BaseException | None = None
+        self.forked = False
+        watch(self)
+
+    def after_fork(self) -> None:
+        """This process is a child, without the thread: whoever wants the lock hears that the stack is the parent's."""
+        self.forked = True
+        self.lock = ForkedLock()  # type: ignore[assignment]
+        self._thread = None
+        self.stack.after_fork()
+
+    def check(self) -> None:
+        """May a program's call be made in this process?
+
+        :raises ForkedError: the stack is another process's
+        """
+        if self.forked:
+            raise ForkedError
 
     def start(self) -> Self:
         """Poll in a background thread from now on."""
+        self.check()
         if self._thread is None:
             self._stopping = False
             self._thread = threading.Thread(target=self._run, name="fastnet", daemon=True)
@@ -92,6 +112,7 @@ class Driver:
 
         :raises RuntimeError: the background thread died; its error is the cause
         """
+        self.check()
         remaining = None if deadline is None else deadline - time.monotonic()
         if remaining is not None and remaining <= 0:
             return False

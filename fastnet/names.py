@@ -6,11 +6,12 @@ from typing import Protocol
 from fastnet.sockopt import fail
 from fastnet.stack import Stack
 
+ANY = "0.0.0.0"
+"""The wildcard: any local address."""
+
 
 class Holder(Protocol):
     """What is asked of a socket here."""
-
-    name: tuple[str, int] | None
 
     @property
     def reuse(self) -> bool:
@@ -29,7 +30,8 @@ class Names:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._holders: dict[int, list[Holder]] = {}
+        # Port -> address -> who has both. What costs nothing to find among many sockets: any that has a port, and all that share a name.
+        self._holders: dict[int, dict[str, dict[Holder, None]]] = {}
 
     def bind(self, socket: Holder, host: str, port: int) -> int:
         """Take a port that a program asked for, 0 for any; which one it is.
@@ -38,47 +40,41 @@ class Names:
         :raises OSError: EADDRINUSE
         """
         if port == 0:
-            port = self._free_port(socket, host)
+            port = self._stack.ports.choose_to_bind(host)
+            if port < 0:
+                fail(errno.EADDRINUSE)
         elif not self._is_free(socket, host, port):
             fail(errno.EADDRINUSE)
-        self._stack.ports.bound[port] += 1
-        self.take(socket, port)
+        self.take(socket, host, port, True)
         return port
 
-    def take(self, socket: Holder, port: int) -> None:
-        """Note that a socket has a port."""
-        self._holders.setdefault(port, []).append(socket)
+    def take(self, socket: Holder, host: str, port: int, bound: bool = False) -> None:
+        """Note that a socket has an address and a port.
 
-    def leave(self, socket: Holder, port: int, bound: bool) -> None:
-        """The socket needs it no more.
-
-        :param bound: it came from ``bind``
+        :param bound: the program asked for the port
         """
-        holders = self._holders.get(port, [])
+        self._stack.context.ports.hold(host, port, bound)
+        self._holders.setdefault(port, {}).setdefault(host, {})[socket] = None
+
+    def leave(self, socket: Holder, host: str, port: int, bound: bool) -> None:
+        """The socket needs it no more: the same arguments."""
+        names = self._holders.get(port, {})
+        holders = names.get(host, {})
         if socket not in holders:
             return
-        holders.remove(socket)
+        del holders[socket]
         if not holders:
+            del names[host]
+        if not names:
             del self._holders[port]
-        if bound:
-            ports = self._stack.ports.bound
-            ports[port] -= 1
-            if not ports[port]:
-                del ports[port]
+        self._stack.context.ports.release(host, port, bound)
 
     def _is_free(self, socket: Holder, host: str, port: int) -> bool:
-        for holder in self._holders.get(port, ()):
-            other = holder.name[0] if holder.name is not None else "0.0.0.0"
-            if "0.0.0.0" not in (host, other) and host != other:
-                continue
-            # Two sockets may share a port only if both say so; and one exact name has one listener.
-            if not socket.reuse or not holder.reuse or host == other and holder.listening:
-                return False
+        names = self._holders.get(port, {})
+        for other in names if host == ANY else (host, ANY):
+            for holder in names.get(other, ()):
+                # Two sockets may share a port only if both say so; and one exact name has one listener.
+                if not socket.reuse or not holder.reuse or host == other and holder.listening:
+                    return False
         # Without SO_REUSEADDR, what is left of earlier connections (TIME-WAIT among them) keeps the port too.
         return socket.reuse or not self._stack.has_connection(host, port)
-
-    def _free_port(self, socket: Holder, host: str) -> int:
-        for port in self._stack.ports.to_bind(self._stack.settings.ip_local_port_range):
-            if self._is_free(socket, host, port):
-                return port
-        return fail(errno.EADDRINUSE)

@@ -1,18 +1,14 @@
 """Private network namespaces, where a stack and the kernel can talk without touching any real network.
 
 Addresses are of 198.18.0.0/15 (RFC 2544, benchmarking). A namespace belongs to the thread that entered it, and it and its devices are
-gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even SIGKILL.
+gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even SIGKILL. ``fastnet.isolation`` sees to it
+that nobody stays in it.
 """
 
 import ctypes
 import errno
 import fcntl
 import os
-import signal
-import sys
-import threading
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,28 +16,25 @@ from typing import Self
 from pyroute2 import IPRoute
 
 from fastnet._tun import Tun
+from fastnet.isolation import (
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    MS_PRIVATE,
+    MS_REC,
+    enter_user_namespace,
+    in_user_namespace,
+    isolated,
+    libc,
+    mount,
+    unshare,
+)  # fmt: skip
+
+__all__ = [
+    "Namespace", "add_gateway", "configure", "configure_link", "isolated", "keep", "receive_on", "set_namespace", "sysctl",
+]  # fmt: skip
 
 TUNSETPERSIST = 0x400454CB
 """<linux/if_tun.h>"""
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
-MS_REC = 0x4000
-MS_PRIVATE = 0x40000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _unshare(flags: int) -> None:
-    if _libc.unshare(flags) == 0:
-        return
-    number = ctypes.get_errno()
-    hint = {
-        errno.EPERM: "no permission to make a network namespace: run as root, or allow unprivileged user namespaces "
-        "(sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0)",
-        errno.EINVAL: "a user namespace can only be made by a process with a single thread: use netns.isolated()",
-        errno.ENOSPC: "too many namespaces: see sysctl user.max_net_namespaces and user.max_user_namespaces",
-    }.get(number, os.strerror(number))
-    raise OSError(number, hint)
 
 
 class Namespace:
@@ -61,17 +54,13 @@ class Namespace:
         if os.geteuid() == 0:
             before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                _unshare(CLONE_NEWNET)
+                unshare(CLONE_NEWNET)
             except OSError:
                 os.close(before)
                 raise
             self._before = before
         else:
-            uid, gid = os.geteuid(), os.getegid()
-            _unshare(CLONE_NEWUSER | CLONE_NEWNET)
-            Path("/proc/self/setgroups").write_text("deny")
-            Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-            Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+            enter_user_namespace(CLONE_NEWNET)
         try:
             with IPRoute() as ip:
                 ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
@@ -90,10 +79,11 @@ class Namespace:
         self._tuns.clear()
         if self._before is not None:
             before, self._before = self._before, None
-            failed = _libc.setns(before, CLONE_NEWNET)
+            failed = libc.setns(before, CLONE_NEWNET)
+            number = ctypes.get_errno()
             os.close(before)
-            if failed:
-                number = ctypes.get_errno()
+            # Nobody goes from a user namespace back to the network of another one.
+            if failed and not (number == errno.EPERM and in_user_namespace()):
                 raise OSError(number, f"back to the first network namespace: {os.strerror(number)}")
 
     def add_tun(
@@ -165,10 +155,13 @@ def set_namespace(process: int) -> None:
 
     :raises OSError: no such process, no permission
     """
-    with open(f"/proc/{process}/ns/net") as namespace:
-        if _libc.setns(namespace.fileno(), CLONE_NEWNET):
+    descriptor = os.pidfd_open(process)
+    try:
+        if libc.setns(descriptor, CLONE_NEWNET):
             number = ctypes.get_errno()
             raise OSError(number, f"into the network namespace of process {process}: {os.strerror(number)}")
+    finally:
+        os.close(descriptor)
 
 
 def receive_on(name: str, cores: tuple[int, ...]) -> None:
@@ -178,11 +171,9 @@ def receive_on(name: str, cores: tuple[int, ...]) -> None:
 
     :raises OSError: no permission
     """
-    _unshare(CLONE_NEWNS)
-    for source, target, kind, flags in ((None, b"/", None, MS_REC | MS_PRIVATE), (b"sysfs", b"/sys", b"sysfs", 0)):
-        if _libc.mount(source, target, kind, flags, None):
-            number = ctypes.get_errno()
-            raise OSError(number, f"mounting a private {target.decode()}: {os.strerror(number)}")
+    unshare(CLONE_NEWNS)
+    mount(None, b"/", None, MS_REC | MS_PRIVATE)
+    mount(b"sysfs", b"/sys", b"sysfs", 0)
     Path(f"/sys/class/net/{name}/queues/rx-0/rps_cpus").write_text(f"{sum(1 << core for core in cores):x}")
 
 
@@ -200,43 +191,3 @@ def sysctl(name: str, value: int | str) -> None:
     :raises OSError: there is none of that name, or it cannot be set
     """
     Path("/proc/sys", *name.split(".")).write_text(str(value))
-
-
-def isolated(main: Callable[[], int]) -> int:
-    """Run a function in a child process of its own and return its exit status.
-
-    A forked child has one thread, whatever libraries have started before, so that it may enter a ``Namespace`` without root; and
-    everything in there goes with it. Until the child has ended, SIGINT is left to it, and SIGTERM is passed on.
-
-    :returns: what ``main`` returned; 1 after an exception, whose traceback is on standard error; 128 + n after signal n
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            status = main()
-        except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else 1
-        except KeyboardInterrupt:
-            status = 130
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    main_thread = threading.current_thread() is threading.main_thread()
-    if main_thread:
-        before = signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
-    while True:
-        try:
-            _, code = os.waitpid(child, 0)
-            break
-        except KeyboardInterrupt:
-            # The terminal sent SIGINT to the child as well; it ends in its own way.
-            continue
-    if main_thread:
-        signal.signal(signal.SIGTERM, before)
-    return os.waitstatus_to_exitcode(code) if os.WIFEXITED(code) else 128 + os.WTERMSIG(code)

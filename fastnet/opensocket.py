@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from fastnet.descriptor import ENDED, ERROR, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor
 from fastnet.driver import Driver
-from fastnet.sockopt import Options, fail
+from fastnet.sockopt import IP_BIND_ADDRESS_NO_PORT, Options, fail
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
@@ -53,8 +53,9 @@ class OpenSocket:
         self._changed = threading.Condition(driver.lock)
         self._options = options or Options(driver.stack.settings)
         self._phase = UNCONNECTED
-        # Whether the program asked for the port.
+        # Whether the program asked for the port, and the address that it asked for.
         self._bound = False
+        self._bound_host = "0.0.0.0"
         self._shut_read = False
         self._error = 0
         # The last send said MSG_MORE.
@@ -186,7 +187,7 @@ class OpenSocket:
     # ---- names ----
 
     def bind(self, host: str, port: int) -> None:
-        """Take a local address and port; port 0 draws a free one.
+        """Take a local address and port; port 0 draws a free one, with IP_BIND_ADDRESS_NO_PORT only when it is needed.
 
         :raises OSError: EINVAL (has a name already), EADDRNOTAVAIL (not an address of the stack), EADDRINUSE
         """
@@ -195,6 +196,13 @@ class OpenSocket:
             fail(errno.EADDRNOTAVAIL)
         if self.name is not None:
             fail(errno.EINVAL)
+        self._bound_host = host
+        if port == 0 and self._options.value(stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT):
+            self.name = (host, 0)
+        else:
+            self._take_port(host, port)
+
+    def _take_port(self, host: str, port: int) -> None:
         self.name = (host, self.driver.names.bind(self, host, port))
         self._bound = True
 
@@ -282,10 +290,10 @@ class OpenSocket:
         self.connection = connection
         self._phase = CONNECTING
         self._error = 0
-        if self.name is None:
+        if not local_port:
             flow = connection.handshake.flow
             self.name = (flow.local_address, flow.local_port)
-            self.driver.names.take(self, flow.local_port)
+            self.driver.names.take(self, *self.name)
         self.driver.flush()
         self._show()
 
@@ -300,7 +308,9 @@ class OpenSocket:
         self._phase = UNCONNECTED
         self._shut_read = False
         if self.name is not None and not self._bound:
-            self.name = ("0.0.0.0", self.name[1])
+            self.driver.names.leave(self, *self.name, False)
+            self.name = (self._bound_host, self.name[1])
+            self.driver.names.take(self, *self.name)
         self._show()
 
     # ---- listening ----
@@ -316,8 +326,8 @@ class OpenSocket:
         if self.listener is not None:
             self.listener.set_backlog(backlog)
             return
-        if self.name is None:
-            self.bind("0.0.0.0", 0)
+        if self.name is None or not self.name[1]:
+            self._take_port(self._bound_host, 0)
         assert self.name is not None
         self.listener = self.driver.stack.listen(*self.name, backlog)
         self.listener.owner = self
@@ -461,7 +471,7 @@ class OpenSocket:
         self.closed = True
         now = self.driver.stack.clock()
         if self.name is not None:
-            self.driver.names.leave(self, self.name[1], self._bound)
+            self.driver.names.leave(self, *self.name, self._bound)
         if self.listener is not None:
             self.listener.close(now)
         connection = self.connection

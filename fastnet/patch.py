@@ -222,7 +222,7 @@ class AnySocket(type):
 def close(number: int) -> None:
     """``socket.close``: also for a descriptor that was detached from a fastnet socket."""
     found = descriptor.find(number)
-    if found is not None:
+    if found is not None and not found.driver.forked:
         with found.driver.lock:
             found.let_go(number)
     _socket.close(number)

@@ -94,6 +94,7 @@ class Socket(stdlib.socket):
         Made at the first call. It shows what the kernel would show for the socket, after every call and whenever the stack is polled: with
         a driver by hand, somebody has to. It is for waiting alone: reading from it or writing to it spoils it.
         """
+        self._driver.check()
         if not self._shown and not self._is_closed():
             with self._driver.lock:
                 if not self._shown:
@@ -345,6 +346,10 @@ class Socket(stdlib.socket):
             self._real_close()
 
     def _real_close(self, _ss: Any = None) -> None:
+        if self._driver.forked:
+            # The parent's connection goes on; what is given back is the child's copy of a descriptor.
+            _socket.socket.close(self)
+            return
         with self._driver.lock:
             number = super().fileno() if self._shown else -1
             going = self._open
@@ -362,6 +367,9 @@ class Socket(stdlib.socket):
         # False: it has everything that a socket has, and nobody has closed it.
         if getattr(self, "_closed", True) is False and hasattr(self, "_open"):
             self._closed = True
+            if self._driver.forked:
+                _socket.socket.close(self)
+                return
             number = _socket.socket.fileno(self)
             if self._shown:
                 _socket.socket.detach(self)
@@ -406,6 +414,7 @@ class Socket(stdlib.socket):
 
     def settimeout(self, value: float | None) -> None:
         """Seconds that a call may wait; 0 for not at all, None for as long as it takes."""
+        self._driver.check()
         if value is not None:
             if not isinstance(value, int | float):
                 raise TypeError(f"a timeout is a number of seconds or None, not {builtins.type(value).__name__}")

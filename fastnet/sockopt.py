@@ -28,6 +28,8 @@ SO_SNDBUF_MIN = 4608
 NAME_MAX = 16
 """Linux's TCP_CA_NAME_MAX."""
 ECN_MASK = 3
+IP_BIND_ADDRESS_NO_PORT = 24
+"""Linux's; ``socket`` has the name from Python 3.12 on."""
 
 Key = tuple[int, int]
 """Level and option."""
@@ -61,6 +63,11 @@ def whole_timeouts(raw: bytes, settings: Settings) -> int:
 def whole_seconds(seconds: int) -> int:
     """The same."""
     return seconds_within(timeouts_within(seconds))
+
+
+def small_flag(raw: bytes, settings: Settings) -> int:
+    """0 or 1. A single byte will do."""
+    return int((integer(raw) if len(raw) >= 4 else raw[0] if raw else 0) != 0)
 
 
 def between(low: int, high: int, *others: int) -> Callable[[bytes, Settings], int]:
@@ -323,6 +330,7 @@ OPTIONS: dict[Key, Option] = {
         time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl
     ),
     (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(type_of_service, off, set_type_of_service),
+    (stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT): Option(small_flag, off),
 }
 
 

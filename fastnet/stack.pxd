@@ -4,17 +4,17 @@ from fastnet._headers cimport Segment, SegmentBatch
 from fastnet._ring cimport PacketRing
 from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
-from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.protocol cimport Tcp
-from fastnet.tcp.timewait cimport TimeWait
 
 cdef int TCP, CE, CODEPOINT, ECT_0
 
 
 cdef class Stack:
+    cdef object __weakref__
     cdef public object device
     cdef public tuple addresses
+    cdef public object own
     cdef public object settings
     cdef public object clock
     cdef public Counters counters

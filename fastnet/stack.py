@@ -14,10 +14,11 @@ from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
 from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
+from fastnet.forks import ForkedError, watch
+from fastnet.ip.addresses import AddressSet
 from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.challenges import ChallengeBudget
 from fastnet.tcp.congestion import algorithm
-from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.cookies import CookieJar
 from fastnet.tcp.errors import error_arrives
@@ -33,8 +34,19 @@ LARGEST = 65535
 """Bytes of the longest IPv4 packet: what a device with offload takes and gives."""
 HEADERS = 20 + 60
 """Bytes of its headers, with all options of TCP."""
+MULTICAST = 224 >> 4
+LOOPBACK = 127
+BROADCAST = 0xFFFFFFFF
+"""How an IPv4 address begins that is no single host's, or this one's, and the one of everybody."""
 NEVER = (1 << 63) - 1
 """What ``next_deadline`` says when no timer runs."""
+
+
+def innermost(device: Any) -> Any:
+    """The device behind those that stand before another (an impairment, a capture)."""
+    while hasattr(device, "device"):
+        device = device.device
+    return device
 
 
 class Stack:
@@ -62,6 +74,7 @@ class Stack:
     ) -> None:
         self.device = device
         self.addresses = tuple(addresses)
+        self.own = AddressSet(self.addresses)
         self.settings = Settings.of(settings)
         try:
             algorithm(self.settings.tcp_congestion_control)
@@ -79,13 +92,23 @@ class Stack:
         self.sending = PacketRing(slots, max(largest, 128))
         self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload)
         self.context = Context(
-            self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu
+            self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu, not self.own.is_single()
         )
         self.context.largest = LARGEST - HEADERS if offload else 0
         self.context.cookies = CookieJar(random)
         self.context.challenges = ChallengeBudget(random)
         self.tcp = Tcp(self.context)
-        self.ports = PortChooser(random(16), random)
+        self.ports = PortChooser(self.context, random(16), random, self.loops)
+        if hasattr(innermost(device), "fileno"):
+            # What the parent and a child would both read and write. A device in memory is copied.
+            watch(self)
+
+    def after_fork(self) -> None:
+        """This process is a child: the stack and its device are the parent's (``fastnet.forks``)."""
+        self.context.forked = True
+        device = innermost(self.device)
+        if hasattr(device, "after_fork"):
+            device.after_fork(ForkedError)
 
     def poll(self, now: int) -> int:
         """One round: receive a batch, let the protocol run, fire timers that are due, send.
@@ -93,6 +116,8 @@ class Stack:
         :param now: the time, ns
         :returns: when to call again at the latest, ns; ``now`` when more packets wait already; ``NEVER`` without timers
         """
+        if self.context.forked:
+            self.context.check()
         received = self.device.receive(self.received)
         if received:
             self.packets_arrive(now)
@@ -147,6 +172,8 @@ class Stack:
 
     def flush(self, now: int) -> None:
         """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""
+        if self.context.forked:
+            self.context.check()
         if self.context.outbox:
             self.tcp.send_pending(now)
         if self.sending.count:
@@ -154,6 +181,8 @@ class Stack:
 
     def transmit(self) -> None:
         """Hand the transmit ring to the device; it comes back empty."""
+        if self.context.forked:
+            self.context.check()
         count = self.sending.count
         sent = self.device.transmit(self.sending)
         self.counters.IpOutRequests += count
@@ -164,6 +193,7 @@ class Stack:
 
         :raises OSError: EADDRINUSE, when somebody listens there
         """
+        self.context.check()
         return self.tcp.listen(address, port, backlog)
 
     def connect(
@@ -183,31 +213,38 @@ class Stack:
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
             4-tuple is in use)
         """
-        target = ipaddress.IPv4Address(remote)
+        self.context.check()
+        target = int(ipaddress.IPv4Address(remote))
         if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
             raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")
         # MUST-46, and what Linux's ip_route_connect() would find no way to.
-        nobody = target.is_multicast or target.is_unspecified or target.is_loopback and not self.loops
-        if nobody or target == ipaddress.IPv4Address("255.255.255.255"):
+        if target >> 28 == MULTICAST or target in (0, BROADCAST) or target >> 24 == LOOPBACK and not self.loops:
             raise OSError(errno.ENETUNREACH, f"no TCP connection can lead to {remote}")
         if self.loops:
-            if not self.is_local(remote):
+            if target not in self.own:
                 raise OSError(errno.ENETUNREACH, f"{remote} is not an address of this stack, and its device loops back")
             if local is None or local == "0.0.0.0":
                 local = remote
         source = self.source_address(local)
         if remote == source and not self.loops:
             raise OSError(errno.EADDRNOTAVAIL, f"{remote} is this stack's own, and its device does not loop back")
+        now = self.clock()
+        last: TimeWait | None = None
         if local_port:
             flow = FourTuple(source, local_port, remote, remote_port)
             if self.context.demux.find(flow) >= 0:
-                raise OSError(errno.EADDRINUSE, f"port {local_port} is in use towards {remote} port {remote_port}")
+                # A program that names a port may have it back at once, where timestamps tell old segments from new (tcp_twsk_unique()).
+                last = self.ports.time_wait_of(flow) if self.settings.tcp_timestamps else None
+                if last is None:
+                    raise OSError(errno.EADDRINUSE, f"port {local_port} is in use towards {remote} port {remote_port}")
         else:
-            low, high = self.settings.ip_local_port_range
-            flow = self.ports.choose(source, remote, remote_port, (low, high), self.context.demux)
+            flow, last = self.ports.choose(source, remote, remote_port, now)
         connection = ActiveConnection.__new__(ActiveConnection)
-        now = self.clock()
+        if last is not None:
+            last.end()
         connection.open(self.context, flow, now)
+        if last is not None:
+            connection.succeed(last)
         if prepare is not None:
             prepare(connection)
         connection.start(now)
@@ -219,24 +256,20 @@ class Stack:
             if not self.is_local(local):
                 raise OSError(errno.EADDRNOTAVAIL, f"{local} is not an address of this stack")
             return local
-        for text in self.addresses:
-            if "/" not in text or text.endswith("/32"):
-                return text.removesuffix("/32")
+        if self.own.first is not None:
+            return self.own.first
         raise ValueError("the stack has no single address of its own: say which one to connect from")
 
     def is_local(self, address: str) -> bool:
-        """Is it one of the stack's addresses?"""
-        host = ipaddress.IPv4Address(address)
-        return not self.addresses or any(host in ipaddress.IPv4Network(network) for network in self.addresses)
+        """Is it one of the stack's addresses?
+
+        :raises ValueError: not an IPv4 address
+        """
+        return int(ipaddress.IPv4Address(address)) in self.own
 
     def has_connection(self, address: str, port: int) -> bool:
         """Does a connection, or what is left of one in TIME-WAIT, have this local address ("0.0.0.0": any) and port?"""
-        for endpoint in self.context.endpoints:
-            if isinstance(endpoint, (Connection, TimeWait)):
-                flow = endpoint.handshake.flow
-                if flow.local_port == port and address in ("0.0.0.0", flow.local_address):
-                    return True
-        return False
+        return self.context.ports.has_connection(address, port)
 
     def take_ready(self) -> list[Endpoint]:
         """Endpoints with an owner and something to see, since the last call."""

@@ -39,7 +39,11 @@ def check(connection: Connection, held: int = 0) -> None:
         board = sender.recovery.board
         flights = board.flights[board.head :]
         at = connection.snd_una
+        by_time = board.order.queue[board.order.oldest :] if board.order is not None else flights
+        to_resend = board.losses.heap if board.losses is not None else ()
         for flight in flights:
+            assert not flight.over
+            assert flight.sacked or any(other is flight for other in (to_resend if flight.lost else by_time)), "none is forgotten"
             assert flight.seq == at and 0 < after(flight.end, flight.seq) < HALF, "flights are contiguous"
             assert not (flight.sacked and flight.lost)
             assert not flight.lost or sender.recovery.state != 0 or sender.recovery.board.lost

@@ -7,6 +7,7 @@ pipes, subprocesses, signals, executors) is asyncio's, and works as ever.
 import asyncio
 import os
 import selectors
+import signal
 import socket as stdlib
 import weakref
 from asyncio import futures, sslproto
@@ -19,6 +20,7 @@ from fastnet.aio.options import TransportSocket
 from fastnet.aio.reactor import Door, Reactor
 from fastnet.aio.transport import Transport
 from fastnet.ambient import Ambient, from_environment
+from fastnet.forks import ForkedError, watch
 from fastnet.socket import Socket
 from fastnet.sockopt import Options
 from fastnet.stack import NEVER
@@ -59,6 +61,8 @@ class EventLoop(asyncio.SelectorEventLoop):
     """
 
     _selector: Selector
+    # The base class asks in its constructor.
+    _forked = False
 
     def __init__(self, ambient: Ambient | None = None, busy_poll: float = 0.0) -> None:
         super().__init__(Selector())
@@ -91,9 +95,26 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _attach(self, ambient: Ambient) -> None:
         if ambient.driver.threaded:
             raise ValueError("the driver polls the stack in a thread of its own: give the loop one that was not started")
+        ambient.driver.check()
         self._ambient = ambient
         self._reactor = self._make_reactor(ambient)
+        watch(self)
         self._selector.others = False
+
+    def after_fork(self) -> None:
+        """This process is a child: the loop is the parent's, and so is what its epoll and its signals lead to."""
+        self._forked = self._closed = True
+        woken = signal.set_wakeup_fd(-1)
+        if woken not in (-1, self._csock.fileno()):  # type: ignore[attr-defined]
+            signal.set_wakeup_fd(woken)
+        # Without a word to epoll, whose instance is the same: only this process's descriptors.
+        for each in (self._selector, self._ssock, self._csock):  # type: ignore[attr-defined]
+            each.close()
+
+    def _check_closed(self) -> None:
+        if self._forked:
+            raise ForkedError
+        super()._check_closed()  # type: ignore[misc]
 
     def _make_reactor(self, ambient: Ambient) -> Reactor:
         if not hasattr(ambient.driver.stack.device, "fileno"):
@@ -119,6 +140,8 @@ class EventLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         reactor = self._reactor
+        if self._forked:
+            raise ForkedError
         if reactor is not None:
             self._selector.others = reactor.turns()
         super()._run_once()  # type: ignore[misc]
@@ -128,11 +151,13 @@ class EventLoop(asyncio.SelectorEventLoop):
         try:
             super().run_forever()
         finally:
-            if self._reactor is not None:
+            if self._reactor is not None and not self._forked:
                 self._reactor.stack.flush(self._reactor.clock())
 
     def close(self) -> None:
         """Close what is open on the stack, and give what was sent a second to be acknowledged."""
+        if self._forked:
+            return
         if self.is_running() or self.is_closed():
             super().close()
             return

@@ -1,8 +1,9 @@
 """``fastnet compare``: handshakes per second, on one wire, against the kernel."""
 
 import json
+import signal
 import sys
-from typing import Any
+from typing import Any, Self
 
 import click
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from fastnet.cli.flood import flood_options, show_floods
 from fastnet.cli.options import fail, print_table, ratio, set_option
 from fastnet.config import Settings
+from fastnet.isolation import SIGNALS
 from fastnet.load import bulk as bulk_comparison
 from fastnet.load import compare as comparison
 from fastnet.load import flood as flood_comparison
@@ -77,7 +79,7 @@ def compare(
     With --flood, the server bears a flood while honest clients connect, ask, check the answer and close: fastnet and the kernel under the
     same packets, and the floor, which says what the wire takes for one. docs/floods.md explains the numbers.
 
-    Exit codes: 0 it worked, 2 a wrong option, 3 it could not start.
+    Exit codes: 0 it worked, 2 a wrong option, 3 it could not start, 128 + n when signal n ended it, 141 nobody reads standard output.
     """
     if bulk and (memory or rows or flood or ending != "server"):
         raise click.UsageError("--bulk goes with --rounds, --duration, --json and --set alone")
@@ -88,18 +90,25 @@ def compare(
         show_memory(turns, in_flight, settings, as_json)
         return
 
+    console = Console(stderr=True)
+
     def inside() -> int:
-        console = Console(stderr=True)
+        # Its loops in C hear no handler of Python's. Nothing has to be undone: all of it is in namespaces that end with this process.
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         try:
-            with console.status("") as status:
+            with Progress(console) as progress:
                 if flood:
-                    floods = flood_comparison.run(flood, packets, rate, clients, turns, settings=settings, progress=status.update)
+                    floods = flood_comparison.run(flood, packets, rate, clients, turns, settings=settings, progress=progress)
                     show_floods(floods, as_json)
                     return 0
                 if bulk:
-                    show_bulk(bulk_comparison.run(turns, duration, settings, status.update), as_json)
+                    show_bulk(bulk_comparison.run(turns, duration, settings, progress), as_json)
                     return 0
-                result = comparison.run(rows or comparison.ROWS, turns, duration, in_flight, ending, settings, status.update)
+                result = comparison.run(rows or comparison.ROWS, turns, duration, in_flight, ending, settings, progress)
+        except BrokenPipeError:
+            raise
         except (OSError, RuntimeError) as error:
             message = error.strerror if isinstance(error, OSError) and error.strerror else error
             fail(f"{message} (fastnet compare --memory needs neither TUN nor namespace)")
@@ -109,7 +118,32 @@ def compare(
             show(result)
         return 0
 
-    sys.exit(isolated(inside))
+    try:
+        sys.exit(isolated(inside))
+    finally:
+        # A signal that ended it has left the terminal's cursor hidden.
+        console.show_cursor()
+
+
+class Progress:
+    """A line on the terminal that says what is going on: a context manager.
+
+    rich's thread starts with the first line: by then the namespaces are there, one of which only a process with one thread can make.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._status = console.status("")
+
+    def __call__(self, text: str) -> None:
+        """Say what is going on now."""
+        self._status.update(text)
+        self._status.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
 
 
 def show(result: comparison.Comparison) -> None:

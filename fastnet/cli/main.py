@@ -1,7 +1,10 @@
 """``fastnet``: the commands and their options."""
 
 import os
+import signal
 import sys
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -9,6 +12,7 @@ from fastnet.cli.asgi import asgi
 from fastnet.cli.compare import compare
 from fastnet.cli.run import run
 from fastnet.cli.serve import serve
+from fastnet.isolation import BROKEN_PIPE, SIGNALS
 
 
 class Commands(click.Group):
@@ -21,6 +25,13 @@ class Commands(click.Group):
             return "serve asgi", asgi, rest[1:]
         return name, command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; if whoever reads our output has gone (head, a pager), end as SIGPIPE would have it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            nobody_reads()
+
 
 @click.group(
     cls=Commands,
@@ -30,7 +41,8 @@ class Commands(click.Group):
 def group() -> None:
     """A TCP/IP stack in user space that you program from Python.
 
-    Exit codes: 0 it worked, 2 a wrong option or value, 3 it could not start (the line on standard error says why).
+    Exit codes: 0 it worked, 2 a wrong option or value, 3 it could not start (the line on standard error says why), 128 + n when signal n
+    ended it (130 SIGINT, 143 SIGTERM, 129 SIGHUP), 141 when nobody reads standard output any more.
     """
 
 
@@ -39,11 +51,27 @@ group.add_command(compare)
 group.add_command(run)
 
 
+def nobody_reads() -> NoReturn:
+    """Exit code 141, and nothing more on standard output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(BROKEN_PIPE)
+
+
+def ended_by(number: int, _frame: FrameType | None) -> NoReturn:
+    """A signal handler: unwind, and exit without a traceback."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Entry point of the ``fastnet`` command."""
+    for number in SIGNALS:
+        # What nohup(1) or a shell has ignored stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, ended_by)
     try:
         group()
-    except BrokenPipeError:
-        # Whoever read our output has gone (a pager, head): nothing more to say, to nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            nobody_reads()

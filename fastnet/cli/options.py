@@ -42,7 +42,12 @@ set_option = click.option(
 
 
 def fail(error: object) -> NoReturn:
-    """One line on standard error, and exit code 3."""
+    """One line on standard error, and exit code 3.
+
+    :raises BrokenPipeError: it is one, which is no failure to start: nobody reads standard output any more
+    """
+    if isinstance(error, BrokenPipeError):
+        raise error
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     click.echo(f"fastnet: {message}", err=True)
     sys.exit(COULD_NOT_START)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from fastnet.ambient import as_environment
 from fastnet.cli.options import fail, set_option
 from fastnet.cli.serve import check_addresses
 from fastnet.config import Settings
+from fastnet.isolation import in_user_namespace, pid_outside
 from fastnet.netns import Namespace, isolated, keep
 
 
@@ -32,6 +34,37 @@ def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def check_workers(command: tuple[str, ...], address: str) -> None:
+    """A server with worker processes binds its address in one process, with the kernel, and serves in others: no stack can follow.
+
+    :raises click.UsageError: it is one of those, and it is told to serve on the stack
+    """
+    if not any(address in word or word.startswith("fastnet.aio") for word in command):
+        return
+    words = [Path(word).name for word in command[:3]]
+    if "gunicorn" in words:
+        what = "gunicorn"
+    elif "uvicorn" in words:
+        count = os.environ.get("WEB_CONCURRENCY", "1")
+        for word, following in zip(command, (*command[1:], ""), strict=True):
+            if word == "--workers":
+                count = following
+            elif word.startswith("--workers="):
+                count = word.partition("=")[2]
+        if "--reload" in command:
+            what = "uvicorn --reload"
+        elif count.isdecimal() and int(count) > 1:
+            what = f"uvicorn with {count} workers"
+        else:
+            return
+    else:
+        return
+    raise click.UsageError(
+        f"{what} binds in one process and serves in others, but a stack lives in one process: "
+        f"run one, `uvicorn --loop fastnet.aio:new_event_loop --host {address} ...`, without --workers and --reload"
+    )
+
+
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @stack_options
@@ -44,9 +77,13 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
 
     The command and what it starts are in the namespace; nsenter(1) brings others there.
 
-    Exit codes: the command's own; 2 a wrong option; 3 it could not start.
+    When the command ends, whatever it has started is ended too, and so it is when fastnet itself is killed. SIGINT, SIGTERM and SIGHUP
+    are passed on to the command.
+
+    Exit codes: the command's own, 128 + n when signal n ended it; 2 a wrong option; 3 it could not start.
     """
     check_addresses(address, kernel)
+    check_workers(command, address)
 
     def inside() -> int:
         try:
@@ -55,11 +92,12 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
                 keep(tun)
                 os.environ.update(as_environment(tun.name, (address,), settings, mtu, offload))
                 tun.close()
-                # Python ignores it, and what is ignored stays so in the command.
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                # Python ignores them, and what is ignored stays so in the command.
+                for number in (signal.SIGPIPE, signal.SIGXFSZ):
+                    signal.signal(number, signal.SIG_DFL)
                 if sys.stderr.isatty():
-                    enter = "nsenter -n" if os.geteuid() == 0 else "nsenter -U --preserve-credentials -n"
-                    click.echo(f"fastnet: to talk to it: {enter} -t {os.getpid()} COMMAND", err=True)
+                    enter = "nsenter -U --preserve-credentials -n" if in_user_namespace() else "nsenter -n"
+                    click.echo(f"fastnet: to talk to it: {enter} -t {pid_outside()} COMMAND", err=True)
                 try:
                     os.execvp(command[0], command)
                 except OSError as error:

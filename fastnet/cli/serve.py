@@ -20,11 +20,15 @@ from fastnet.cli.options import fail, set_option
 from fastnet.config import Settings
 from fastnet.devices import Capture, CapturedDevice, Device
 from fastnet.devices.capture import MIB
+from fastnet.isolation import SIGNALS
 from fastnet.netns import Namespace, configure, isolated
 from fastnet.server import AcceptClose, Chargen, Discard, Echo, Http, LoadServer, Mode
 from fastnet.server.base import Report
 from fastnet.server.faults import Corrupt, Dice, Fault, policy, read
 from fastnet.stack import Stack
+
+PATIENCE = 10
+"""Seconds that a command has after SIGTERM before it is killed."""
 
 
 def faults_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[tuple[Fault, float]]:
@@ -105,11 +109,12 @@ def serve(
 
         fastnet serve http -- curl -s http://198.18.0.2:8080/
 
-    Without one it takes a TUN device in the current namespace (root, or CAP_NET_ADMIN), until SIGINT.
+    Without one it takes a TUN device in the current namespace (root, or CAP_NET_ADMIN), until SIGINT, SIGTERM or SIGHUP.
 
     `fastnet serve asgi MODULE:APP` serves an application; `fastnet serve asgi --help` has its options.
 
-    Exit codes: 0 it served; the command's own, where there is one; 2 a wrong option; 3 it could not start.
+    Exit codes: 0 it served, until SIGINT, SIGTERM or SIGHUP too; the command's own, where there is one, 128 + n when signal n ended it;
+    2 a wrong option; 3 it could not start; 141 nobody reads --json any more.
     """
     check_addresses(address, kernel)
     if [body, body_size, body_file].count(None) < 2:
@@ -194,15 +199,20 @@ def check_addresses(address: str, kernel: str) -> None:
 
 
 def run(server: LoadServer, command: tuple[str, ...], duration: float | None, as_json: bool, what: str) -> int:
-    """Serve until the command ends, time is up, or SIGINT or SIGTERM; report on the way. The exit code."""
+    """Serve until the command ends, time is up, or SIGINT, SIGTERM or SIGHUP; report on the way. The exit code."""
     stopping = False
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal stopping
+        if stopping:
+            # The command takes its time, or does not want to: no more patience.
+            sys.exit(128 + number)
         stopping = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    for number in SIGNALS:
+        # What nohup(1) has ignored stays so.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         child = subprocess.Popen(command) if command else None
     except OSError as error:
@@ -248,7 +258,11 @@ def run(server: LoadServer, command: tuple[str, ...], duration: float | None, as
         return 0
     if child.poll() is None:
         child.terminate()
-    status = child.wait()
+    try:
+        status = child.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        status = child.wait()
     return status if status >= 0 else 128 - status
 
 

@@ -3,6 +3,8 @@
 The format is draft-ietf-opsawg-pcapng: blocks of 32-bit words, an interface for each device, packets as the IP layer has them.
 """
 
+import contextlib
+import os
 import struct
 import threading
 import time
@@ -13,6 +15,7 @@ from typing import BinaryIO, Self
 from fastnet._checksum import checksum
 from fastnet._ring import PacketRing
 from fastnet.devices.base import Device
+from fastnet.forks import watch
 
 SECTION_HEADER, INTERFACE, STATISTICS, PACKET = 0x0A0D0D0A, 1, 5, 6
 """Types of blocks."""
@@ -76,10 +79,24 @@ class Capture:
         self._full = False
         self._closed = False
         header = struct.pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
+        watch(self)
         self._write(block(SECTION_HEADER, header + option(SHB_USERAPPL, b"fastnet") + END))
 
     def __enter__(self) -> Self:
         return self
+
+    def after_fork(self) -> None:
+        """This process is a child: a file is the parent's, also what of it waits in a buffer that was copied."""
+        self.lock = threading.Lock()
+        # A file in memory has no number.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            number = self.file.fileno()
+            self._closed = self._full = True
+            # Not what the child has as standard output.
+            if number > 2:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number, inheritable=False)
+                os.close(nowhere)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastnet.config import Settings
+from fastnet.isolation import follow
 from fastnet.load import servers
 from fastnet.load.compare import ServerProcess
 from fastnet.netns import Namespace, configure_link
@@ -152,10 +153,11 @@ class KernelServer:
     def __enter__(self) -> "KernelServer":
         said, saying = os.pipe()
         heard, telling = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                follow(parent)
                 os.sched_setaffinity(0, {self.core})
                 with Namespace():
                     os.write(saying, b"!")

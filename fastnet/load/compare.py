@@ -22,6 +22,7 @@ from typing import Any
 
 from fastnet._tun import Tun
 from fastnet.config import Settings
+from fastnet.isolation import follow
 from fastnet.load import servers
 from fastnet.load._client import HandshakeClient
 from fastnet.netns import Namespace, sysctl
@@ -126,10 +127,11 @@ class ServerProcess:
 
     def __enter__(self) -> "ServerProcess":
         readable, writable = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                follow(parent)
                 os.close(readable)
                 os.sched_setaffinity(0, {self.core})
                 def tell() -> None:

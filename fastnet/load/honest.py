@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from fastnet.isolation import follow
 from fastnet.load.hosts import Host
 from fastnet.load.servers import REQUEST, RESET_ON_CLOSE
 from fastnet.netns import sysctl
@@ -228,10 +229,11 @@ class HonestClients:
     def __enter__(self) -> Self:
         hear, self._telling = os.pipe()
         self._hearing, tell = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                follow(parent)
                 os.close(self._telling)
                 os.close(self._hearing)
                 os.sched_setaffinity(0, {self.core})

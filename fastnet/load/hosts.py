@@ -7,6 +7,7 @@ import os
 import signal
 from typing import Self
 
+from fastnet.isolation import follow
 from fastnet.netns import Namespace, add_gateway, configure_link, receive_on, set_namespace
 
 NETWORK = "198.18.0.0/15"
@@ -33,10 +34,11 @@ class Host:
     def __enter__(self) -> Self:
         said, saying = os.pipe()
         heard, telling = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                follow(parent)
                 os.close(said)
                 os.close(telling)
                 with Namespace():

@@ -195,14 +195,14 @@ class FaultyConnection(Connection):
         self.ack_at = 0
         super().put(seq, flags, now)
 
-    def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> None:
+    def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> int:
         self.ack_at = 0
         draw = self.random.random
         doubled, late, hurt = draw(), draw(), draw()
         if late < self.reorder and self.bursting and self.held is None:
             self.held = (seq, flags, buffer, offset, size, urgent)
-            return
-        super().put_data(seq, flags, buffer, offset, size, urgent, now)
+            return size
+        sent = super().put_data(seq, flags, buffer, offset, size, urgent, now)
         if hurt < self.corrupt:
             self.flip()
         if doubled < self.duplicate:
@@ -210,6 +210,7 @@ class FaultyConnection(Connection):
         if self.held is not None:
             held, self.held = self.held, None
             super().put_data(*held, now)
+        return sent
 
     def flip(self) -> None:
         """Flip a bit of the packet that was written last, so that a checksum notices."""

@@ -24,6 +24,7 @@ cdef class UserCalls(Tcb):
     cdef public int error
     cdef public int soft_error
     cdef public unsigned char orphan
+    cdef public unsigned char repeats
     cdef public Patience patience
     cdef public object congestion
     cdef public long long send_limit
@@ -40,7 +41,7 @@ cdef class UserCalls(Tcb):
     cpdef Py_ssize_t send(self, object data) except -1
     @cython.locals(receiver=Receiver)
     cpdef bytes receive(self, long long size)
-    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint, rtt=cython.longlong)
+    @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
     cpdef was_read(self)
     cpdef Py_ssize_t round_trip(self) except -1
     cpdef Py_ssize_t readable(self) except -1

@@ -40,14 +40,15 @@ class UserCalls(Tcb):
     :ivar heard_at: when the peer last sent something acceptable, ns
     :ivar state_deadline: when the present state ends, ns, or SYN is sent again; 0 without
     :ivar challenged_at: when the last challenge ACK was sent, ns
+    :ivar repeats: how often the same empty segment was answered again (``Connection.asks_anew``)
     :ivar patience: made when the program asks for keep-alive or a user timeout
     :ivar congestion: the congestion control it asked for, None for the setting's
     :ivar send_limit, receive_limit: the buffers that it asked for (SO_SNDBUF, SO_RCVBUF), bytes; 0 for the settings'
     """
 
     __slots__ = (
-        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "send_limit", "sender", "soft_error",
-        "state", "state_deadline",
+        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "repeats", "send_limit", "sender",
+        "soft_error", "state", "state_deadline",
     )  # fmt: skip
 
     state: int
@@ -62,6 +63,7 @@ class UserCalls(Tcb):
     heard_at: int
     state_deadline: int
     challenged_at: int
+    repeats: int
 
     def fill(self, context: Context, handshake: Request, state: int, now: int) -> None:
         """What every new connection (made by ``__new__``) begins with, and its 4-tuple taken."""
@@ -97,8 +99,10 @@ class UserCalls(Tcb):
         self.error = 0
         self.soft_error = 0
         self.armed = 0
+        self.answered = 0
         self.state_deadline = 0
         self.challenged_at = 0
+        self.repeats = 0
 
     # ---- Data ----
 
@@ -108,6 +112,8 @@ class UserCalls(Tcb):
         :raises BrokenPipeError: our side is closed
         :raises OSError: the connection failed; ``errno`` says how
         """
+        if self.context.forked:
+            self.context.check()
         if self.error:
             raise OSError(self.error, errno.errorcode[self.error])
         if self.orphan or self.state not in SENDING:
@@ -141,6 +147,8 @@ class UserCalls(Tcb):
 
     def receive(self, size: int) -> bytes:
         """RECEIVE: at most ``size`` bytes; b"" when there are none now (``fin_received`` tells an end from a pause)."""
+        if self.context.forked:
+            self.context.check()
         receiver = self.receiver
         if receiver is None or receiver.buffer.length == 0:
             return b""
@@ -200,6 +208,8 @@ class UserCalls(Tcb):
 
     def shutdown(self) -> None:
         """CLOSE as RFC 9293 has it: no more to send, but still to receive (SHUT_WR)."""
+        if self.context.forked:
+            self.context.check()
         if self.state == ESTABLISHED or self.state == CLOSE_WAIT:
             self.need_sender().fin_queued = True
             self.move(EVENT_CLOSE)
@@ -207,6 +217,8 @@ class UserCalls(Tcb):
 
     def close(self, now: int) -> None:
         """The program lets go: an orderly end, or a RST where bytes were left unread (tcp_close())."""
+        if self.context.forked:
+            self.context.check()
         if self.orphan or self.state == CLOSED or self.state == TIME_WAIT:
             self.orphan = True
             return
@@ -246,6 +258,8 @@ class UserCalls(Tcb):
 
     def abort(self, now: int) -> None:
         """ABORT (RFC 9293 section 3.10.5): a RST to the peer, and everything is forgotten."""
+        if self.context.forked:
+            self.context.check()
         if self.state == CLOSED or self.state == TIME_WAIT:
             return
         self.put(self.snd_nxt, RST | ACK, now)

@@ -13,7 +13,7 @@ from fastnet.tcp.timewait cimport TimeWait
 cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, MIN_MTU, GUESSED_MTU
+cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, SAME_AGAIN, MAX_REPEATS, MIN_MTU, GUESSED_MTU
 
 
 cdef class Connection(UserCalls):
@@ -24,6 +24,8 @@ cdef class Connection(UserCalls):
     cpdef bint is_acceptable(self, Segment seg, unsigned int ahead) except -1
     cpdef reset_arrives(self)
     cpdef refuse(self, Segment seg, bint paws, long long now)
+    @cython.locals(numbers=cython.uint)
+    cpdef bint asks_anew(self, Segment seg, long long now) except -1
     cpdef challenge_syn(self, long long now)
     @cython.locals(end=cython.uint)
     cpdef note_duplicate(self, Segment seg)

@@ -31,6 +31,10 @@ AFTER_HANDSHAKE = next_state(State.SYN_RECEIVED, Event.RCV_ACK_OF_SYN)
 IDLE = SECOND
 """Silence after which a connection keeps no memory for a burst."""
 
+SAME_AGAIN = 500 * MILLISECOND
+"""No answer to the same empty segment before that, and twice that the next time, whatever tcp_invalid_ratelimit says."""
+MAX_REPEATS = 16
+
 MIN_MTU = 68
 """No link takes less (RFC 791 section 3.1)."""
 GUESSED_MTU = 576
@@ -99,7 +103,10 @@ class Connection(UserCalls):
             context.counters.TcpInNoFlags += 1
             return
         if not self.ack_is_possible(seg):
-            self.challenge(now)
+            if seg.length == 0 and (self.was_challenged(now) or not self.asks_anew(seg, now)):
+                context.counters.TCPACKSkippedChallenge += 1
+            else:
+                self.challenge(now)
             return
         # Only now, as a blind attacker would have had to guess three numbers for it (tcp_ack()).
         self.heard_at = now
@@ -137,7 +144,7 @@ class Connection(UserCalls):
                 # What has been received already, and is sent again: say so (RFC 2883).
                 self.note_duplicate(seg)
             self.acknowledge_soon()
-        elif self.was_challenged(now):
+        elif self.was_challenged(now) or not self.asks_anew(seg, now):
             if paws:
                 self.context.counters.TCPACKSkippedPAWS += 1
             else:
@@ -145,6 +152,25 @@ class Connection(UserCalls):
         else:
             self.challenged_at = now
             self.acknowledge_soon()
+
+    def asks_anew(self, seg: Segment, now: int) -> bool:
+        """May an empty segment that should not have come be answered, or has it been? Two ends could answer each other without end.
+
+        A probe is always answered: its number lies before RCV.NXT, and what it acknowledges was sent. At most one of two ends can take
+        what the other sends for one, as the other's answer then lies at or behind RCV.NXT. Anything else with the same numbers as what was
+        answered last waits for an answer, and each time twice as long: an answer to our own answer comes after a round trip.
+        """
+        if (seg.seq - self.rcv_nxt & MASK) >= HALF and self.ack_is_possible(seg):
+            return True
+        numbers = seg.seq ^ (seg.ack << 16 & MASK | seg.ack >> 16)
+        if numbers != self.answered:
+            self.answered = numbers
+            self.repeats = 0
+        elif now - self.challenged_at < SAME_AGAIN << self.repeats:
+            return False
+        else:
+            self.repeats = min(self.repeats + 1, MAX_REPEATS)
+        return True
 
     def challenge_syn(self, now: int) -> None:
         """A SYN, wherever it lies (RFC 5961 section 4.2)."""

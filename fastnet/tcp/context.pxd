@@ -3,6 +3,7 @@ cimport cython
 from fastnet._demux cimport Demux
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._ports cimport LocalPorts
 from fastnet._timer cimport TimerWheel
 from fastnet._writer cimport SegmentWriter
 from fastnet.counters cimport Counters
@@ -11,7 +12,6 @@ from fastnet.tcp.isn cimport IsnGenerator
 from fastnet.tcp.memory cimport Memory
 
 cdef int ACK, CWR, ECE, RST, CODEPOINT
-cdef long long MASK, MILLISECOND, SECOND
 
 
 cdef class Timed:
@@ -40,6 +40,7 @@ cdef class Context:
     cdef public object challenges
     cdef public Memory memory
     cdef public Demux demux
+    cdef public LocalPorts ports
     cdef public list endpoints
     cdef public list outbox
     cdef public list ready
@@ -50,6 +51,7 @@ cdef class Context:
     cdef public long long time_wait_count
     cdef public long long orphans
     cdef public bint attached
+    cdef public bint forked
 
     @cython.locals(number=cython.Py_ssize_t)
     cpdef attach(self, FourTuple flow, Endpoint endpoint)
@@ -60,6 +62,7 @@ cdef class Context:
     cpdef Py_ssize_t burst(self, long long mss) except -1
     cpdef bint is_ecn_setup(self, Segment seg) except -1
     cpdef notify(self, Endpoint endpoint)
+    cpdef check(self)
     cpdef send_reset(self, Segment seg)
     cpdef send_ack(
         self, Segment seg, unsigned int snd_nxt, unsigned int rcv_nxt, unsigned int window, long long ts_val,

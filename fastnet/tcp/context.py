@@ -5,10 +5,12 @@ from typing import Any
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
 from fastnet._headers import ACK, CWR, ECE, RST, Segment
+from fastnet._ports import LocalPorts
 from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
 from fastnet.config import Settings
 from fastnet.counters import Counters
+from fastnet.forks import ForkedError
 from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
@@ -60,20 +62,29 @@ class Context:
     :ivar ack: what the ACK that is looked at just now says; filled again for each
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar outbox: endpoints that have something to send when the batch is over
+    :ivar ports: the stack's local ports, and who has them
     :ivar ready: endpoints whose owner has something to see
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
     :ivar last_seq: SND.NXT of the connection whose TIME-WAIT makes way for a SYN just now, -1 otherwise
+    :ivar forked: this process is a child of the stack's
     :ivar largest: bytes of data that the device takes in one packet and cuts into segments itself; 0 where it does not
     :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
     """
 
     __slots__ = (
-        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "isn", "largest", "last_seq", "memory", "mss",
-        "orphans", "outbox", "ready", "settings", "time_wait_count", "timers", "writer",
+        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "forked", "isn", "largest", "last_seq", "memory",
+        "mss", "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
-        self, settings: Settings, counters: Counters, timers: TimerWheel, writer: SegmentWriter, secret: bytes, mtu: int
+        self,
+        settings: Settings,
+        counters: Counters,
+        timers: TimerWheel,
+        writer: SegmentWriter,
+        secret: bytes,
+        mtu: int,
+        apart: bool = True,
     ) -> None:
         self.settings = settings
         self.counters = counters
@@ -83,6 +94,7 @@ class Context:
         self.cookies: Any = None
         self.challenges: Any = None
         self.demux = Demux()
+        self.ports = LocalPorts(self.demux, apart)
         self.memory = Memory(settings, counters, self.demux)
         self.orphans = 0
         self.endpoints: list[Endpoint | None] = []
@@ -94,10 +106,20 @@ class Context:
         self.last_seq = -1
         self.time_wait_count = 0
         self.attached = False
+        self.forked = False
+
+    def check(self) -> None:
+        """A program's call: may it be made in this process?
+
+        :raises ForkedError: the stack is another process's
+        """
+        if self.forked:
+            raise ForkedError
 
     def attach(self, flow: FourTuple, endpoint: Endpoint) -> None:
         """Let an endpoint have the segments of a 4-tuple that nobody has."""
         number = self.demux.insert(flow)
+        self.ports.attach(flow)
         self.attached = True
         endpoint.id = number
         if number < len(self.endpoints):
@@ -116,6 +138,7 @@ class Context:
         """The endpoint is over: forget its 4-tuple and its timer."""
         if endpoint.id >= 0:
             self.demux.remove(flow)
+            self.ports.detach(flow)
             self.endpoints[endpoint.id] = None
             endpoint.id = -1
         if endpoint.timer >= 0:

@@ -284,6 +284,8 @@ class Listener(Tuned):
     def complete(self, request: Request, seg: Segment, now: int) -> None:
         """A connection for whoever accepts it."""
         context = self.context
+        # It outlives the listener, and its request lives on with it.
+        request.listener = None
         if request.choice is None:
             connection = Connection.__new__(Connection)
             connection.establish(context, request, seg, now)
@@ -378,12 +380,16 @@ class Listener(Tuned):
 
     def accept(self) -> Connection | None:
         """The oldest connection that nobody accepted yet, or None. It may be over already: its state says."""
+        if self.context.forked:
+            self.context.check()
         if self.accept_queue:
             return self.accept_queue.popleft()
         return None
 
     def set_policy(self, policy: Callable[[Arrival], Verdict | None] | None) -> None:
         """Have a policy decide on every SYN from now on (``fastnet.tcp.policy``), or none; SYNs that wait for the old one are dropped."""
+        if self.context.forked:
+            self.context.check()
         if self.gate is not None:
             self.gate.close()
         self.gate = Gate(self, policy) if policy is not None else None
@@ -403,11 +409,14 @@ class Listener(Tuned):
 
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): requests are dropped, connections that nobody accepted are reset."""
+        if self.context.forked:
+            self.context.check()
         if self.closed:
             return
         self.closed = True
         context = self.context
         context.demux.unlisten(self.address, self.port)
+        context.ports.release(self.address, self.port, True)
         context.endpoints[self.id] = None
         self.id = -1
         self.set_policy(None)

@@ -30,3 +30,5 @@ CE: Final = 3
 """Congestion experienced: a router has marked it."""
 CODEPOINT: Final = 3
 """The two bits of the IP header's second byte where these stand."""
+REOPENED_GAP: Final = 65537
+"""How far behind the last connection's numbers those of one that reopens it begin, in bytes, where the clock has not come so far."""

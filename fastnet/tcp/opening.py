@@ -18,9 +18,10 @@ from fastnet._headers import (
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND, MIN_SEND_MSS, SECOND
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.request import Request, window_shift
 from fastnet.tcp.states import Event, State, next_state
+from fastnet.tcp.timewait import TimeWait
 
 SYN_SENT = int(State.SYN_SENT)
 SYN_RECEIVED = int(State.SYN_RECEIVED)
@@ -83,6 +84,21 @@ class ActiveConnection(Connection):
         self.rcv_adv = 0
         self.ts_recent = 0
 
+    def succeed(self, last: TimeWait) -> None:
+        """The 4-tuple comes from a TIME-WAIT that has made way (tcp_twsk_unique()): call it between ``open`` and ``start``.
+
+        Sequence numbers begin behind the old connection's, and its clock of timestamps goes on, so that the peer can tell what is new
+        (RFC 6191, RFC 7323 section 5.3).
+        """
+        offer = self.handshake
+        if (offer.iss - last.snd_nxt - 1 & MASK) >= HALF:
+            offer.iss = last.snd_nxt + REOPENED_GAP & MASK
+        offer.ts_offset = last.handshake.ts_offset
+        self.ts_recent = last.ts_recent
+        self.snd_una = offer.iss
+        self.snd_nxt = offer.iss + 1 & MASK
+        self.context.counters.TWRecycled += 1
+
     def start(self, now: int) -> None:
         """The SYN, for the first time."""
         offer = self.handshake
@@ -131,6 +147,9 @@ class ActiveConnection(Connection):
         if not flags & SYN:
             context.counters.TcpInNoFlags += 1
             return
+        if self.is_from_before(seg):
+            context.counters.PAWSEstab += 1
+            return
         self.agree(seg)
         if not flags & ACK:
             # Simultaneous open: both have sent a SYN, and neither is a listener.
@@ -144,6 +163,11 @@ class ActiveConnection(Connection):
         self.become_established(RCV_SYN_ACK, seg, now)
         self.acknowledge_soon()
         self.rest_arrives(seg, 1, now)
+
+    def is_from_before(self, seg: Segment) -> bool:
+        """Is it a SYN of the connection whose TIME-WAIT made way? Its timestamp says so; a SYN-ACK of our SYN is never that old."""
+        old = self.ts_recent and self.handshake.timestamps and not seg.flags & ACK and seg.options & OPTION_TIMESTAMPS
+        return bool(old) and (seg.ts_val - self.ts_recent & MASK) >= HALF
 
     def agree(self, seg: Segment) -> None:
         """The peer's SYN: its sequence number and window, and of the options those that both have."""
@@ -282,6 +306,8 @@ class ActiveConnection(Connection):
 
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): before the handshake is over there is nothing to end in order."""
+        if self.context.forked:
+            self.context.check()
         if self.state == SYN_SENT:
             self.become_orphan()
             self.error = errno.ECONNABORTED
@@ -297,6 +323,8 @@ class ActiveConnection(Connection):
 
     def abort(self, now: int) -> None:
         """ABORT (RFC 9293 section 3.10.5): in SYN-SENT the peer knows nothing that a RST could end."""
+        if self.context.forked:
+            self.context.check()
         if self.state == SYN_SENT:
             self.error = errno.ECONNABORTED
             self.finish(EVENT_CLOSE)

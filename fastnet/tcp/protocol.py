@@ -55,6 +55,7 @@ class Tcp:
             number = context.demux.listen(address, port)
         except ValueError:
             raise OSError(errno.EADDRINUSE, f"somebody listens on {address} port {port} already") from None
+        context.ports.hold(address, port, True)
         context.place(number, listener)
         return listener
 

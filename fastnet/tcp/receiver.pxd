@@ -37,8 +37,9 @@ cdef class Receiver:
     cpdef Py_ssize_t find(self, unsigned int seq) except -1
     @cython.locals(left=cython.longlong, right=cython.longlong, ahead=cython.longlong, size=cython.longlong)
     cpdef Py_ssize_t close_gap(self, unsigned int rcv_nxt) except -1
+    cpdef bint has_blocks(self, bint sack) except -1
     @cython.locals(blocks=list, pieces=list, reported=cython.Py_ssize_t, seq=cython.longlong, at=cython.Py_ssize_t, piece=tuple)
-    cpdef list blocks_to_report(self, bint sack)
+    cpdef list blocks_to_report(self, Py_ssize_t most)
     cpdef acknowledged(self, unsigned int rcv_nxt)
     cpdef bint may_delay(self, unsigned int rcv_nxt) except -1
     cpdef Py_ssize_t delay(self, long long now) except -1

@@ -131,11 +131,18 @@ class Receiver:
 
     # ---- what ACKs say ----
 
-    def blocks_to_report(self, sack: bool) -> list[tuple[int, int]] | None:
-        """SACK blocks for a segment that leaves now: a D-SACK first, then the pieces, the most recent ones first; None for none."""
-        if not sack or not self.pieces and self.duplicate is None:
-            return None
-        blocks = []
+    def has_blocks(self, sack: bool) -> bool:
+        """Is there something to say in SACK blocks? ``sack``: may it be said?"""
+        return sack and (bool(self.pieces) or self.duplicate is not None)
+
+    def blocks_to_report(self, most: int) -> list[tuple[int, int]]:
+        """SACK blocks for a segment that leaves now: a D-SACK first, then the pieces, the most recent ones first.
+
+        :param most: how many fit
+        """
+        blocks: list[tuple[int, int]] = []
+        if most <= 0:
+            return blocks
         if self.duplicate is not None:
             blocks.append(self.duplicate)
             self.duplicate = None
@@ -148,11 +155,11 @@ class Receiver:
                 if (seq - piece[0] & MASK) < (piece[1] - piece[0] & MASK) and piece not in blocks[reported:]:
                     blocks.append(piece)
         for piece in pieces:
-            if len(blocks) >= MAX_SACK_BLOCKS:
+            if len(blocks) >= most:
                 break
             if piece not in blocks[reported:]:
                 blocks.append(piece)
-        return blocks[:MAX_SACK_BLOCKS]
+        return blocks[:most]
 
     def acknowledged(self, rcv_nxt: int) -> None:
         """A segment of ours left, and with it an ACK."""

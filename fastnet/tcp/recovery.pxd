@@ -3,8 +3,9 @@ cimport cython
 from fastnet._headers cimport Segment
 from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl
 from fastnet.tcp.ecn cimport Ecn
+from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.rtt cimport RttEstimator
-from fastnet.tcp.scoreboard cimport Flight, Scoreboard
+from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
 cdef int ECE, OPTION_SACK, OPTION_TIMESTAMPS
@@ -78,8 +79,7 @@ cdef class Recovery:
     cpdef probe_sent(self, Tcb tcb, bint again)
     @cython.locals(ahead=cython.uint)
     cpdef answer_to_probe(self, Tcb tcb, Segment seg, bint advanced, bint reported, long long now)
-    @cython.locals(size=cython.uint)
-    cpdef sent_again(self, Tcb tcb, Flight flight, long long now)
+    cpdef sent_again(self, Tcb tcb, Flight flight, unsigned int size, long long now)
     cpdef sent(self, unsigned int seq, unsigned int end, long long now)
 
 

@@ -11,10 +11,11 @@ ACK and partial ACKs do (RFC 6582). A reduction that turns out to have been need
 from fastnet._headers import ECE, OPTION_SACK, OPTION_TIMESTAMPS, Segment
 from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.ecn import Ecn
+from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.rack import DUP_THRESH
 from fastnet.tcp.rtt import RttEstimator
-from fastnet.tcp.scoreboard import Flight, Scoreboard
+from fastnet.tcp.scoreboard import Scoreboard
 from fastnet.tcp.tcb import Tcb
 
 OPEN = 0
@@ -167,15 +168,11 @@ class Recovery:
                 board.rack.duplicate_reported(una, tcb.snd_nxt)
                 continue
             ahead = left - una & MASK
-            if ahead >= HALF and (right - una & MASK) <= window and (right - una & MASK) > 0:
-                left = una
-                ahead = 0
-            # Beyond what was sent, or behind what has arrived: a mistake, or old.
-            if ahead >= window or (right - una & MASK) > window:
-                if (una - right & MASK) >= HALF:
-                    tcb.context.counters.TCPSACKDiscard += 1
-                continue
-            board.sack(left, right, self.congestion.mss, now)
+            if 0 < ahead < window and (right - una & MASK) <= window:
+                board.sack(left, right, self.congestion.mss, now)
+            elif (una - right & MASK) >= HALF:
+                # Not old: beyond what was sent, or with the byte that the ACK says is missing (tcp_is_sackblock_valid()).
+                tcb.context.counters.TCPSACKDiscard += 1
         if board.untaken:
             tcb.context.counters.TCPWqueueTooBig += board.untaken
             board.untaken = 0
@@ -345,8 +342,6 @@ class Recovery:
     def timed_out(self, tcb: Tcb, now: int) -> None:
         """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3, RFC 5682)."""
         board = self.board
-        if board.renege():
-            tcb.context.counters.TCPSACKReneging += 1
         if self.state == OPEN:
             self.remember(tcb)
             self.congestion.timed_out(tcb.snd_nxt - tcb.snd_una & MASK, now)
@@ -415,10 +410,9 @@ class Recovery:
 
     # ---- what the sender did ----
 
-    def sent_again(self, tcb: Tcb, flight: Flight, now: int) -> None:
-        """A flight was retransmitted."""
-        size = flight.end - flight.seq & MASK
-        self.board.sent_again(flight, now)
+    def sent_again(self, tcb: Tcb, flight: Flight, size: int, now: int) -> None:
+        """The first ``size`` numbers of a flight were retransmitted."""
+        self.board.sent_again(flight, size, now)
         self.undo_bytes += size
         if self.first_stamp < 0:
             self.first_stamp = now // MILLISECOND + tcb.handshake.ts_offset & MASK

@@ -16,11 +16,8 @@ from fastnet._headers import (
     Segment,
 )  # fmt: skip
 from fastnet.tcp.context import Context, Timed
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP
 from fastnet.tcp.sources import Source
-
-REOPENED_GAP = 65537
-"""How far behind the last connection's numbers those of one that reopens it begin, in bytes, where the clock has not come so far."""
 
 
 class Request(Timed):

@@ -1,5 +1,6 @@
 """What is on its way: each range that was sent, when, and what has become of it (RFC 2018, RFC 8985 section 5.2)."""
 
+from fastnet.tcp.flights import Flight, LostFlights, SendOrder
 from fastnet.tcp.numbers import HALF, MASK
 from fastnet.tcp.rack import Rack
 
@@ -7,28 +8,15 @@ COMPACT = 64
 """Flights that are over stay at the front of the list until there are so many, and more than half."""
 
 
-class Flight:
-    """A range of sequence numbers that went out as one packet.
-
-    :ivar seq: its first number; ``end``: the one behind its last
-    :ivar sent_at: when it was sent last, ns
-    :ivar sacked: the peer has it; ``lost``: it is to be sent again; never both
-    :ivar retransmitted: it was sent more than once
-    """
-
-    __slots__ = ("end", "lost", "retransmitted", "sacked", "sent_at", "seq")
-
-    seq: int
-    end: int
-    sent_at: int
-    sacked: bool
-    lost: bool
-    retransmitted: bool
-
-
 class Scoreboard:
     """The flights between SND.UNA and SND.NXT, in order and without a gap.
 
+    The work for an ACK is amortised: each flight is found lost, or to have arrived, once, and what is over is not looked at again.
+    A look-up takes O(log n). Inserting into a list and deleting from it moves 8 bytes for each flight behind.
+
+    :ivar head: index of the first flight that is not acknowledged
+    :ivar order: flights by the time of their sending, made at the first loss or SACK; None while that is the order of their numbers
+    :ivar losses: flights to be sent again; None before the first
     :ivar sacked: bytes that arrived ahead of SND.UNA; ``lost``: bytes that wait to be sent again
     :ivar delivered: bytes that have arrived since the connection began
     :ivar earliest, latest: of what the present ACK delivered and was sent only once: when the first and the last went out; 0 without
@@ -40,14 +28,15 @@ class Scoreboard:
     """
 
     __slots__ = (
-        "delivered", "earliest", "flights", "head", "latest", "lost", "lost_again", "most", "original", "rack", "resent_at", "sacked",
-        "scan", "timed_out_at", "untaken",
+        "delivered", "earliest", "flights", "head", "latest", "losses", "lost", "lost_again", "most", "order", "original", "rack",
+        "resent_at", "sacked", "timed_out_at", "untaken",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.flights: list[Flight] = []
         self.head = 0
-        self.scan = 0
+        self.order: SendOrder | None = None
+        self.losses: LostFlights | None = None
         self.sacked = 0
         self.lost = 0
         self.delivered = 0
@@ -67,22 +56,41 @@ class Scoreboard:
 
     def sent(self, seq: int, end: int, now: int) -> None:
         """New data went out."""
-        flight = Flight.__new__(Flight)
-        flight.seq = seq
-        flight.end = end
-        flight.sent_at = now
-        flight.sacked = False
-        flight.lost = False
-        flight.retransmitted = False
+        flight = make_flight(seq, end, now)
         self.flights.append(flight)
+        if self.order is not None:
+            self.order.append(flight)
 
-    def sent_again(self, flight: Flight, now: int) -> None:
-        """A flight was retransmitted: it is on its way once more."""
+    def sent_again(self, flight: Flight, size: int, now: int) -> None:
+        """The first ``size`` numbers of a flight were retransmitted, and are on their way once more."""
+        order = self.need_order()
+        i = self.find(flight.seq)
+        if size < (flight.end - flight.seq & MASK):
+            self.split(i, flight.seq + size & MASK)
         if flight.lost:
-            flight.lost = False
-            self.lost -= flight.end - flight.seq & MASK
-        flight.retransmitted = True
-        flight.sent_at = now
+            self.lost -= size
+        flight.over = True
+        again = make_flight(flight.seq, flight.end, now)
+        again.retransmitted = True
+        self.flights[i] = again
+        order.append(again)
+
+    def need_order(self) -> SendOrder:
+        """The flights in the order of their sending: that of their numbers, as long as none was sent again."""
+        order = self.order
+        if order is None:
+            order = SendOrder()
+            order.queue = self.flights[self.head :]
+            order.clean()
+            self.order = order
+        return order
+
+    def sort(self) -> None:
+        """Make the order anew: flights are on their way again that did not count as such."""
+        order = SendOrder()
+        order.queue = sorted(self.flights[self.head :], key=time_of)
+        order.clean()
+        self.order = order
 
     def begin(self) -> None:
         """A new ACK."""
@@ -107,12 +115,17 @@ class Scoreboard:
             if not flight.sacked:
                 self.deliver(flight, now)
             self.settle(flight, size)
+            flight.over = True
             i += 1
-        if i >= COMPACT and 2 * i > len(flights) or i == len(flights):
+        if i == len(flights):
+            flights.clear()
+            self.order = None
+            self.losses = None
+            i = 0
+        elif i >= COMPACT and 2 * i > len(flights):
             del flights[:i]
             i = 0
         self.head = i
-        self.scan = i
 
     def settle(self, flight: Flight, size: int) -> None:
         """Some first bytes of a flight leave the board."""
@@ -138,8 +151,13 @@ class Scoreboard:
         flight = self.flights[first]
         ahead = left - flight.seq & MASK
         if not flight.sacked and 0 < ahead < HALF:
-            if not self.part(first, (ahead + mss - 1) // mss * mss):
-                return
+            size = flight.end - flight.seq & MASK
+            covered = right - flight.seq & MASK
+            if covered < size:
+                covered = covered // mss * mss
+            missing = (ahead + mss - 1) // mss * mss
+            if missing < min(covered, size):
+                self.part(first, missing)
             first += 1
         i = first
         while i < len(self.flights):
@@ -190,12 +208,9 @@ class Scoreboard:
         joined = flights[first]
         for i in range(first + 1, last):
             flight = flights[i]
-            joined.sent_at = max(joined.sent_at, flight.sent_at)
-            joined.retransmitted = joined.retransmitted or flight.retransmitted
-        flight = flights[last - 1]
+            flight.over = True
         joined.end = flight.end
         del flights[first + 1 : last]
-        self.scan = min(self.scan, first)
 
     def find(self, seq: int) -> int:
         """Index of the first flight that ends behind a sequence number."""
@@ -203,9 +218,10 @@ class Scoreboard:
         low = self.head
         high = len(flights)
         while low < high:
-            middle = (low + high) // 2
+            middle = (low + high) >> 1
             # Ends at or before it?
-            if (seq - flights[middle].end & MASK) < HALF:
+            flight = flights[middle]
+            if (seq - flight.end & MASK) < HALF:
                 low = middle + 1
             else:
                 high = middle
@@ -214,15 +230,16 @@ class Scoreboard:
     def split(self, i: int, at: int) -> None:
         """Make two flights of one."""
         flight = self.flights[i]
-        tail = Flight.__new__(Flight)
-        tail.seq = at
-        tail.end = flight.end
-        tail.sent_at = flight.sent_at
+        tail = make_flight(at, flight.end, flight.sent_at)
         tail.sacked = flight.sacked
         tail.lost = flight.lost
         tail.retransmitted = flight.retransmitted
         flight.end = at
         self.flights.insert(i + 1, tail)
+        if tail.lost and self.losses is not None:
+            self.losses.push(tail)
+        elif self.order is not None and not tail.sacked:
+            self.order.insert(tail)
 
     def deliver(self, flight: Flight, now: int) -> None:
         """A flight has arrived: what that says about time and order."""
@@ -239,9 +256,14 @@ class Scoreboard:
 
     def lose(self, flight: Flight) -> None:
         """A flight is to be sent again."""
+        losses = self.losses
+        if losses is None or self.lost == 0:
+            # What is left in an older one is not lost, and may be so far behind that its numbers seem to lie ahead.
+            losses = LostFlights()
+            self.losses = losses
         flight.lost = True
         self.lost += flight.end - flight.seq & MASK
-        self.scan = self.head
+        losses.push(flight)
         if flight.retransmitted:
             self.lost_again += 1
 
@@ -264,35 +286,28 @@ class Scoreboard:
         :returns: how long until the next would be, ns; 0 when there is none (RFC 8985 section 6.2 step 5)
         """
         rack = self.rack
-        flights = self.flights
-        longest = 0
-        for i in range(self.head, len(flights)):
-            flight = flights[i]
-            if flight.sacked or flight.lost:
-                continue
-            if not rack.is_later_than(flight.sent_at, flight.end):
-                if not flight.retransmitted:
-                    # Whatever follows went out later still.
-                    break
-                continue
-            remaining = flight.sent_at + rack.rtt + wait - now
-            if remaining <= 0:
-                self.lose(flight)
-            else:
-                longest = max(longest, remaining)
-        return longest
+        order = self.need_order()
+        due = now - rack.rtt - wait
+        flight = order.first()
+        while flight is not None and flight.sent_at <= due and rack.is_later_than(flight.sent_at, flight.end):
+            self.lose(flight)
+            flight = order.first()
+        if flight is None:
+            return 0
+        last = order.last_before(rack)
+        return last.sent_at - due if last is not None else 0
 
     def lose_at_timeout(self, now: int, wait: int) -> None:
         """The retransmission timer fired: the first flight is lost, and all that RACK's clock has run out for (section 6.3)."""
-        rack = self.rack
-        flights = self.flights
-        self.scan = self.head
-        for i in range(self.head, len(flights)):
-            flight = flights[i]
-            if flight.sacked or flight.lost:
-                continue
-            if i == self.head or flight.sent_at + rack.rtt + wait <= now:
-                self.lose(flight)
+        order = self.need_order()
+        head = self.flights[self.head]
+        if head.is_on_its_way():
+            self.lose(head)
+        due = now - self.rack.rtt - wait
+        flight = order.first()
+        while flight is not None and flight.sent_at <= due:
+            self.lose(flight)
+            flight = order.first()
 
     def lose_larger(self, mss: int) -> None:
         """The way has become narrower: what is larger than it takes cannot have arrived."""
@@ -301,29 +316,61 @@ class Scoreboard:
             if not flight.sacked and not flight.lost and (flight.end - flight.seq & MASK) > mss:
                 self.lose(flight)
 
+    def is_reneged(self) -> bool:
+        """Does the peer not acknowledge what it said it has (RFC 2018 section 8)? Its SACK lies where its ACK should have gone on."""
+        if self.sacked == 0:
+            return False
+        flight = self.flights[self.head]
+        return flight.sacked
+
     def renege(self) -> bool:
-        """Did the peer take back what it said it has (RFC 2018 section 8)? Then forget what it said."""
-        if self.head == len(self.flights) or not self.flights[self.head].sacked:
+        """The peer has taken back what it said it has: forget all that it said. False when it has not.
+
+        Linear in the flights, so for a timer, not for an ACK.
+        """
+        if not self.is_reneged():
             return False
         for i in range(self.head, len(self.flights)):
-            self.flights[i].sacked = False
+            flight = self.flights[i]
+            if flight.sacked:
+                flight.sacked = False
+                # Of what was joined nobody knows when it was sent: it measures no round trip.
+                flight.retransmitted = True
         # It was counted as delivered, and will be again: a few bytes too many in a statistic.
         self.sacked = 0
+        self.sort()
         return True
 
     def restore(self) -> None:
-        """Nothing was lost after all."""
-        for i in range(self.head, len(self.flights)):
-            self.flights[i].lost = False
-        self.lost = 0
-
-    def next_lost(self) -> int:
-        """Index of the first flight that is to be sent again, -1 when none is."""
+        """Nothing was lost after all. Linear in the flights, if any is lost; once in an episode."""
         if self.lost == 0:
-            return -1
-        flights = self.flights
-        for i in range(self.scan, len(flights)):
-            if flights[i].lost:
-                self.scan = i
-                return i
-        return -1
+            return
+        for i in range(self.head, len(self.flights)):
+            flight = self.flights[i]
+            flight.lost = False
+        self.lost = 0
+        self.sort()
+
+    def next_lost(self) -> Flight | None:
+        """The first flight that is to be sent again, None when none is."""
+        if self.lost == 0 or self.losses is None:
+            return None
+        return self.losses.first()
+
+
+def make_flight(seq: int, end: int, sent_at: int) -> Flight:
+    """A flight that is on its way for the first time."""
+    flight = Flight.__new__(Flight)
+    flight.seq = seq
+    flight.end = end
+    flight.sent_at = sent_at
+    flight.sacked = False
+    flight.lost = False
+    flight.retransmitted = False
+    flight.over = False
+    return flight
+
+
+def time_of(flight: Flight) -> int:
+    """When a flight was sent, ns."""
+    return flight.sent_at

@@ -3,14 +3,15 @@ cimport cython
 from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
 from fastnet.tcp.congestion.base cimport CongestionControl
+from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.recovery cimport Recovery
 from fastnet.tcp.rtt cimport RttEstimator
-from fastnet.tcp.scoreboard cimport Flight, Scoreboard
+from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
 cdef int ACK, FIN, PSH
 cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
-cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, CORK_MAX
+cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, RENEGE_WAIT, CORK_MAX
 cdef int MAX_BACKOFF, BYTES_A_FLIGHT, MIN_FLIGHTS
 
 
@@ -47,17 +48,17 @@ cdef class Sender:
     cpdef tell_of_room(self, Tcb tcb)
     @cython.locals(smallest=cython.longlong, held=cython.longlong)
     cpdef Py_ssize_t share(self, Tcb tcb, long long size) except -1
-    @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong, sent=cython.longlong)
+    @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(
-        recovery=Recovery, board=Scoreboard, sent=cython.longlong, i=cython.Py_ssize_t, flight=Flight, size=cython.longlong
+        recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong
     )
     cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except -1
-    @cython.locals(offset=cython.longlong, size=cython.longlong, flags=cython.int)
-    cpdef resend(self, Tcb tcb, Flight flight, long long now)
+    @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int)
+    cpdef Py_ssize_t resend(self, Tcb tcb, Flight flight, long long most, long long now) except -1
     @cython.locals(
         recovery=Recovery, burst=cython.longlong, total=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong,
-        usable=cython.longlong, size=cython.longlong, flags=cython.int,
+        usable=cython.longlong, size=cython.longlong, sent=cython.longlong, flags=cython.int,
     )
     cpdef Py_ssize_t send_new(self, Tcb tcb, long long mss, long long room, long long now) except -1
     cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1
@@ -70,6 +71,7 @@ cdef class Sender:
     @cython.locals(purpose=cython.int)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
     cpdef bint is_stale(self, Tcb tcb, int purpose, long long now) except -1
+    @cython.locals(board=Scoreboard)
     cpdef bint retransmission_timeout(self, Tcb tcb, long long now) except -1
     @cython.locals(size=cython.longlong)
     cpdef send_window_probe(self, Tcb tcb, long long now)

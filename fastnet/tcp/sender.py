@@ -3,16 +3,18 @@
 from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl
+from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
-from fastnet.tcp.scoreboard import Flight
 from fastnet.tcp.tcb import Tcb
 
 MAX_BACKOFF = 16
 MAX_ACK_DELAY = 200 * MILLISECOND
 """How long a peer may keep the ACK of a single segment: added to a tail loss probe's wait (RFC 8985 section 7.2)."""
 PROBE_MIN = 2 * MILLISECOND
+RENEGE_WAIT = 10 * MILLISECOND
+"""An ACK that seems to take back a SACK may be one of several: wait so long at least for the next (tcp_check_sack_reneging())."""
 CORK_MAX = 200 * MILLISECOND
 """A partial segment is kept back by TCP_CORK for so long at most (tcp(7))."""
 
@@ -103,6 +105,8 @@ class Sender:
         self.recovery.acknowledged(tcb, seg, before, duplicate, now)
         if acked:
             self.retransmit_at = now + self.rtt.rto
+        if self.recovery.board.is_reneged():
+            self.retransmit_at = min(self.retransmit_at, now + max(self.rtt.srtt // 2, RENEGE_WAIT))
         tcb.send_soon()
 
     # ---- room ----
@@ -174,34 +178,33 @@ class Sender:
         recovery = self.recovery
         board = recovery.board
         sent = 0
-        i = board.next_lost()
-        while i >= 0:
-            flight: Flight = board.flights[i]
-            size = min(flight.end - flight.seq & MASK, tcb.context.burst(mss))
-            if size > room - sent:
-                size = min(size, (room - sent) // mss * mss)
-                if size <= 0:
+        flight = board.next_lost()
+        while flight is not None:
+            most = tcb.context.burst(mss)
+            if min(flight.end - flight.seq & MASK, most) > room - sent:
+                most = (room - sent) // mss * mss
+                if most <= 0:
                     recovery.limited = True
                     break
-            if size < (flight.end - flight.seq & MASK):
-                board.split(i, flight.seq + size & MASK)
-            self.resend(tcb, flight, now)
-            sent += size
-            i = board.next_lost()
+            sent += self.resend(tcb, flight, most, now)
+            flight = board.next_lost()
         return sent
 
-    def resend(self, tcb: Tcb, flight: Flight, now: int) -> None:
-        """One flight again."""
+    def resend(self, tcb: Tcb, flight: Flight, most: int, now: int) -> int:
+        """The first ``most`` bytes of a flight again, or as many as fit a packet, and its FIN behind all of them; how many numbers."""
         offset = flight.seq - tcb.snd_una & MASK
-        size = min(flight.end - flight.seq & MASK, self.buffer.length - offset)
+        size = flight.end - flight.seq & MASK
+        data = min(size, self.buffer.length - offset)
         flags = ACK
-        if self.fin_sent and flight.end == tcb.snd_nxt:
+        if self.fin_sent and flight.end == tcb.snd_nxt and data <= most:
             flags |= FIN
-        if size > 0:
-            tcb.put_data(flight.seq, flags | PSH, self.buffer, offset, size, self.urgent, now)
+        if data > 0:
+            sent = tcb.put_data(flight.seq, flags | PSH, self.buffer, offset, min(data, most), self.urgent, now)
+            if sent < data:
+                size = sent
         else:
             tcb.put(flight.seq, flags, now)
-        self.recovery.sent_again(tcb, flight, now)
+        self.recovery.sent_again(tcb, flight, size, now)
         self.resent += 1
         tcb.context.counters.TcpRetransSegs += 1
         if self.waiting_since == 0:
@@ -209,6 +212,7 @@ class Sender:
         if offset == 0:
             # The oldest of all had its turn just now (RFC 6675 section 5, step 4.2, tcp_xmit_retransmit_queue()).
             self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+        return size
 
     def send_new(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """New segments (RFC 9293 section 3.8.6.2.1), then the FIN; how many bytes."""
@@ -243,11 +247,11 @@ class Sender:
                 flags |= PSH
                 if self.fin_queued and usable > size:
                     flags |= FIN
-                    self.fin_sent = True
-            tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, self.urgent, now)
-            self.went_out(tcb, size + (flags & FIN), now)
-            room -= size
-            total += size
+            sent = tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, self.urgent, now)
+            self.fin_sent = sent == size and flags & FIN != 0
+            self.went_out(tcb, sent + self.fin_sent, now)
+            room -= sent
+            total += sent
         return total
 
     def may_send_small(self, tcb: Tcb, size: int, unsent: int, in_flight: int, now: int) -> bool:
@@ -365,10 +369,13 @@ class Sender:
         if self.unanswered == tcb.context.settings.tcp_retries1:
             # R1: the program may look (RFC 9293 SHLD-9).
             tcb.context.notify(tcb)
+        board = self.recovery.board
+        if board.renege():
+            counters.TCPSACKReneging += 1
         if tcb.snd_wnd == 0:
             # The window shut, or shrank, over what is on its way: that is probed, not lost (RFC 9293 section 3.8.6).
             counters.TCPWinProbe += 1
-            self.resend(tcb, self.recovery.board.flights[self.recovery.board.head], now)
+            self.resend(tcb, board.flights[board.head], tcb.send_mss(), now)
         else:
             self.recovery.timed_out(tcb, now)
         self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
@@ -383,7 +390,7 @@ class Sender:
         if tcb.snd_nxt == tcb.snd_una and self.buffer.length:
             # What a small window takes, else one byte.
             size = max(1, min(self.buffer.length, tcb.snd_wnd, tcb.send_mss()))
-            tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
+            size = tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
             self.went_out(tcb, size, now)
             self.backoff += 1
             self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
@@ -401,6 +408,6 @@ class Sender:
             if (flight.end - flight.seq & MASK) > mss:
                 board.split(last, flight.end - mss & MASK)
                 flight = board.flights[last + 1]
-            self.resend(tcb, flight, now)
+            self.resend(tcb, flight, mss, now)
             recovery.probe_sent(tcb, True)
         self.retransmit_at = now + self.rtt.rto

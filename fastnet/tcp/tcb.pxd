@@ -7,7 +7,7 @@ from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 
-cdef int ACK, CWR, ECE, RST, SYN, URG, TIMESTAMPS_SIZE, CODEPOINT, ECT_0
+cdef int ACK, CWR, ECE, FIN, RST, SYN, URG, MAX_SACK_BLOCKS, TIMESTAMPS_SIZE, BLOCKS_SIZE, BLOCK_SIZE, CODEPOINT, ECT_0
 cdef long long MASK, HALF, MILLISECOND
 
 
@@ -26,6 +26,7 @@ cdef class Tcb(Endpoint):
     cdef public unsigned int rcv_nxt
     cdef public unsigned int rcv_adv
     cdef public unsigned int ts_recent
+    cdef public unsigned int answered
     cdef public unsigned short user_mss
     cdef public unsigned char ttl
     cdef public unsigned char tos
@@ -43,10 +44,14 @@ cdef class Tcb(Endpoint):
     cpdef Py_ssize_t no_later(self, long long deadline, long long since) except -1
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list, tos=cython.int)
     cpdef put(self, unsigned int seq, int flags, long long now)
-    @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong, tos=cython.int)
-    cpdef put_data(
-        self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long urgent, long long now
+    @cython.locals(
+        handshake=Request, writer=SegmentWriter, window=cython.uint, blocks=list, pointer=cython.longlong, tos=cython.int,
+        room=cython.int, ack_due=cython.bint, most=cython.int,
     )
+    cpdef Py_ssize_t put_data(
+        self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long urgent, long long now
+    ) except -1
+    cpdef int blocks_in(self, int room) except? -1
     @cython.locals(handshake=Request, mss=cython.int)
     cpdef put_syn(self, int flags, long long now)
     @cython.locals(gain=cython.longlong, shut=cython.bint, window=cython.uint)

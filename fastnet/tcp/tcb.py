@@ -1,7 +1,7 @@
 """The transmission control block: RFC 9293's variables of a connection, and how segments leave with them."""
 
 from fastnet._buffer import ByteRing
-from fastnet._headers import ACK, CWR, ECE, RST, SYN, URG
+from fastnet._headers import ACK, CWR, ECE, FIN, MAX_SACK_BLOCKS, RST, SYN, URG
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.numbers import CODEPOINT, ECT_0, HALF, MASK, MILLISECOND
@@ -9,6 +9,9 @@ from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
 
 TIMESTAMPS_SIZE = 12
+BLOCKS_SIZE = 4
+BLOCK_SIZE = 8
+"""Bytes of the SACK option behind two NOPs, and of each block in it (RFC 2018 section 3)."""
 
 
 class Tcb(Endpoint):
@@ -25,12 +28,13 @@ class Tcb(Endpoint):
     :ivar ttl, tos: of its packets; 0: as the stack's
     :ivar user_mss: the largest segment that the program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
+    :ivar answered: SEG.SEQ and SEG.ACK, mixed into one number, of the last empty segment that was answered although it should not have come
     :ivar queued: True while it waits in ``Context.outbox``
     :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
     """
 
     __slots__ = (
-        "ack_due", "armed", "context", "ecn", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv",
+        "ack_due", "answered", "armed", "context", "ecn", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv",
         "rcv_nxt", "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl", "user_mss",
     )  # fmt: skip
 
@@ -55,6 +59,7 @@ class Tcb(Endpoint):
     tos: int
     user_mss: int
     armed: int
+    answered: int
 
     def acknowledge_soon(self) -> None:
         """Send an ACK when the batch is over, with data if there is some."""
@@ -97,7 +102,8 @@ class Tcb(Endpoint):
         window = self.window_to_offer()
         blocks = None
         if self.receiver is not None:
-            blocks = self.receiver.blocks_to_report(handshake.sack)
+            if self.receiver.has_blocks(handshake.sack):
+                blocks = self.receiver.blocks_to_report(self.blocks_in(self.send_mss()))
             self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = False
         tos = self.tos
@@ -116,9 +122,10 @@ class Tcb(Endpoint):
         if self.ttl or tos:
             writer.undress()
 
-    def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> None:
-        """A segment with ``size`` bytes of a queue.
+    def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> int:
+        """A segment with at most ``size`` bytes of a queue; how many went: no more than peer and path take beside its options (RFC 6691).
 
+        :param flags: a FIN among them goes only with the last byte
         :param urgent: the sequence number behind the last urgent byte, -1 without (RFC 9293 section 3.8.5)
         """
         handshake = self.handshake
@@ -126,12 +133,22 @@ class Tcb(Endpoint):
         window = self.window_to_offer()
         blocks = None
         pointer = 0
+        room = self.send_mss()
+        ack_due = False
         if self.receiver is not None:
-            # SACK blocks go along where there is room.
-            if self.context.mss - size >= TIMESTAMPS_SIZE + 36:
-                blocks = self.receiver.blocks_to_report(handshake.sack)
+            if self.receiver.has_blocks(handshake.sack):
+                most = self.blocks_in(room // 2)
+                if most > 0:
+                    blocks = self.receiver.blocks_to_report(most)
+                    room -= BLOCKS_SIZE + BLOCK_SIZE * len(blocks)
+                else:
+                    # No room for them beside data: the ACK that they are in goes by itself.
+                    ack_due = self.ack_due
             self.receiver.acknowledged(self.rcv_nxt)
-        self.ack_due = False
+        self.ack_due = ack_due
+        if size > room and size > self.context.burst(room):
+            size = self.context.burst(room)
+            flags &= ~FIN
         if urgent >= 0:
             pointer = urgent - seq & MASK
             if 0 < pointer < HALF:
@@ -154,11 +171,15 @@ class Tcb(Endpoint):
             writer.dress(self.ttl, tos)
         writer.data(
             handshake.flow, seq, self.rcv_nxt, flags, window, handshake.timestamps,
-            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer,
-            self.send_mss(),
+            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer, room,
         )  # fmt: skip
         if self.ttl or tos:
             writer.undress()
+        return size
+
+    def blocks_in(self, room: int) -> int:
+        """SACK blocks that fit so many bytes beside the timestamps; 0 or less when none does."""
+        return min((room - BLOCKS_SIZE) // BLOCK_SIZE, MAX_SACK_BLOCKS - self.handshake.timestamps)
 
     def put_syn(self, flags: int, now: int) -> None:
         """Our SYN, or SYN-ACK, with its options.

@@ -5,6 +5,8 @@ from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 
+SAME_AGAIN = 500 * MILLISECOND
+"""No answer to the same empty segment before that, whatever tcp_invalid_ratelimit says: it may be an answer to ours."""
 TIME_WAIT_LENGTH = 60 * SECOND
 """2 MSL: Linux's TCP_TIMEWAIT_LEN, where RFC 9293 has four minutes."""
 
@@ -13,10 +15,11 @@ class TimeWait(Endpoint):
     """Answers a FIN that comes again, and keeps old segments away from a new connection with the same 4-tuple.
 
     :param number: the connection's id, which it takes over
-    :ivar answered_at: when what did not have to be answered last was, ns
+    :ivar entered: when it began, ms modulo 2^32 (tcp_tw_reuse_delay)
+    :ivar answered_at: when what did not have to be answered last was, ns; ``answered``: its numbers (``Connection.asks_anew``)
     """
 
-    __slots__ = ("answered_at", "context", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
+    __slots__ = ("answered", "answered_at", "context", "entered", "handshake", "rcv_nxt", "snd_nxt", "ts_recent")
 
     def __init__(
         self, context: Context, handshake: Request, number: int, snd_nxt: int, rcv_nxt: int, ts_recent: int, now: int
@@ -29,8 +32,12 @@ class TimeWait(Endpoint):
         self.snd_nxt = snd_nxt
         self.rcv_nxt = rcv_nxt
         self.ts_recent = ts_recent
+        self.entered = now // MILLISECOND & MASK
         self.answered_at = 0
+        self.answered = 0
         context.place(number, self)
+        if handshake.timestamps:
+            context.ports.wait(handshake.flow)
         context.time_wait_count += 1
         context.counters.TW += 1
         context.arm(self, now + TIME_WAIT_LENGTH)
@@ -58,15 +65,22 @@ class TimeWait(Endpoint):
             if stamped:
                 self.ts_recent = seg.ts_val
             return
-        if seg.length and not seg.flags & SYN or self.may_answer(now):
+        if seg.length and not seg.flags & SYN or self.may_answer(seg, now):
             self.acknowledge(seg, now)
 
-    def may_answer(self, now: int) -> bool:
-        """Is the last answer long enough ago (tcp_timewait_check_oow_rate_limit())? Text and FIN are always answered."""
+    def may_answer(self, seg: Segment, now: int) -> bool:
+        """May a segment without text and FIN be answered? Not so soon (tcp_timewait_check_oow_rate_limit()), nor the same one again."""
+        numbers = seg.seq ^ (seg.ack << 16 & MASK | seg.ack >> 16)
+        probe = (seg.seq - self.rcv_nxt & MASK) >= HALF and (self.snd_nxt - seg.ack & MASK) < HALF
+        if not probe and not seg.flags & SYN and numbers == self.answered and now - self.answered_at < SAME_AGAIN:
+            self.context.counters.TCPACKSkippedTimeWait += 1
+            return False
         if self.answered_at and now - self.answered_at < self.context.settings.tcp_invalid_ratelimit * MILLISECOND:
             self.context.counters.TCPACKSkippedTimeWait += 1
             return False
         self.answered_at = now
+        if not probe:
+            self.answered = numbers
         return True
 
     def reopen(self, seg: Segment, now: int) -> None:

@@ -156,3 +156,32 @@ def test_bad_addresses() -> None:
         Demux().listen("0.0.0.0", 65536)
     with pytest.raises(TypeError):
         Demux().find_all(["not a 4-tuple"])  # type: ignore[list-item]
+
+
+def test_a_listener_is_found_in_a_few_steps_however_many_share_its_port() -> None:
+    """60,000 addresses, one port: no chain to walk. A wildcard beside them is found too, and what is closed is gone."""
+    demux = Demux()
+    addresses = [f"10.{i >> 14}.{(i >> 7) & 127}.{(i & 127) + 1}" for i in range(60_000)]
+    numbers = {address: demux.listen(address, 80) for address in addresses}
+    anywhere = demux.listen("0.0.0.0", 80)
+    assert demux.furthest_listener < 64
+    for address in addresses[::97]:
+        assert demux.find_listener(FourTuple(address, 80, "198.18.0.1", 7)) == numbers[address]
+        assert demux.find_listener(FourTuple(address, 81, "198.18.0.1", 7)) == -1
+    assert demux.find_listener(FourTuple("11.0.0.1", 80, "198.18.0.1", 7)) == anywhere
+    for address in addresses[::2]:
+        assert demux.unlisten(address, 80) == numbers[address]
+    for i, address in enumerate(addresses[:3000]):
+        assert demux.find_listener(FourTuple(address, 80, "198.18.0.1", 7)) == (numbers[address] if i % 2 else anywhere)
+    for address in addresses[1::2]:
+        demux.unlisten(address, 80)
+    assert demux.furthest_listener == 0 and demux.unlisten("0.0.0.0", 80) == anywhere
+    assert demux.find_listener(FourTuple(addresses[1], 80, "198.18.0.1", 7)) == -1
+
+
+def test_ports_do_not_crowd_each_other() -> None:
+    """One address, every port."""
+    demux = Demux()
+    numbers = [demux.listen("198.18.0.2", port) for port in range(1, 65536)]
+    assert demux.furthest_listener < 64
+    assert all(demux.find_listener(FourTuple("198.18.0.2", port, "198.18.0.1", 7)) == numbers[port - 1] for port in range(1, 65536, 13))

@@ -37,6 +37,28 @@ def seqs(peer: Peer, packets: list) -> list[int]:
     return [peer.relative(p)[1] for p in packets]
 
 
+@pytest.mark.parametrize(
+    ("samples", "srtt", "rttvar", "rto"),
+    [
+        ([100], 100, 50, 300),
+        ([100, 180], 110, 57.5, 340),
+        ([100, 20], 90, 57.5, 320),
+        ([100, 100], 100, 37.5, 300),
+        ([100, 100, 500], 150, 128.125, 662.5),
+        ([1000], 1000, 500, 3000),
+        ([80_000], 80_000, 40_000, 120_000),
+    ],
+)
+def test_the_timeout_is_computed_as_rfc_6298_says(samples: list[int], srtt: float, rttvar: float, rto: float) -> None:
+    """Section 2: RTTVAR is half of the first sample, then a quarter of each difference from SRTT as it was before (MUST-19)."""
+    estimator = RttEstimator()
+    assert estimator.rto == 1_000_000_000
+    for sample in samples:
+        estimator.measure(sample * 1_000_000)
+    assert [number / 1_000_000 for number in (estimator.srtt, estimator.rttvar, estimator.rto)] == [srtt, rttvar, rto]
+    assert estimator.backed_off(2) == min(4 * estimator.rto, 120_000_000_000)
+
+
 def test_karns_rule() -> None:
     """RFC 9293 MUST-18: what was sent twice measures nothing; the backed-off timeout stays until something that was sent once does."""
     wire = Wire()
@@ -342,6 +364,21 @@ def test_what_came_twice_is_said_exactly(came: list, again: tuple[int, int], twi
     (answer,) = peer.put("PA", 30, 1, b"y")
     blocks = dict(answer[TCP].options)["SAck"]
     assert (blocks[0] - peer.iss, blocks[1] - peer.iss) == (30, 31)
+
+
+@pytest.mark.parametrize("block", [(2001, -500), (1, 1), (-10, -10), (3001, 2001), (2001, 2001), (1, 2001), (4001, 9000)])
+def test_an_invalid_block_is_counted_and_not_used(block: tuple[int, int]) -> None:
+    """The wrong way round, empty, from the missing byte on, or beyond what was sent: neither a SACK nor a D-SACK. The next block counts."""
+    wire = Wire()
+    peer, connection = connected(wire, SACK)
+    connection.send(b"x" * 5000)
+    wire.sent()
+    board = connection.need_sender().recovery.board
+    ack(peer, 1, *block)
+    assert wire.counter("TCPSACKDiscard") == 1 and wire.counter("TCPDSACKRecv") == wire.counter("TCPDSACKOfoRecv") == 0
+    assert board.sacked == 0 and board.rack.reo_wnd_mult == 1 and not board.rack.any
+    ack(peer, 1, *block, 1001, 2001)
+    assert wire.counter("TCPSACKDiscard") == 2 and board.sacked == 1000
 
 
 def test_blocks_that_cannot_be() -> None:

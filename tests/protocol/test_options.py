@@ -106,19 +106,23 @@ def test_urgent_data_before_the_handshake_is_over() -> None:
 
 def test_ports_that_programs_bound_are_not_chosen() -> None:
     wire = Wire(ip_local_port_range="40000 40003")
-    wire.stack.ports.bound[40000] += 1
-    wire.stack.ports.bound[40002] += 1
+    wire.stack.context.ports.hold("0.0.0.0", 40000, True)
+    wire.stack.context.ports.hold("0.0.0.0", 40002, True)
     ports = {wire.stack.connect(PEER, 80).handshake.flow.local_port for _ in range(2)}
     assert ports == {40001, 40003}
 
 
 def test_ports_for_bind_come_each_once_and_the_other_half_first() -> None:
-    wire = Wire()
     for low, high in ((40000, 40009), (40000, 40008), (40001, 40001)):
         for _ in range(3):
-            ports = list(wire.stack.ports.to_bind((low, high)))
-            assert sorted(set(ports)) == list(range(low, high + 1))
-    assert all(port % 2 for port in list(wire.stack.ports.to_bind((40000, 40009)))[:5])
+            wire = Wire(ip_local_port_range=(low, high))
+            drawn = []
+            while (port := wire.stack.ports.choose_to_bind("0.0.0.0")) >= 0:
+                drawn.append(port)
+                wire.stack.context.ports.hold("0.0.0.0", port, True)
+            assert sorted(drawn) == list(range(low, high + 1))
+            other = [port for port in range(low, high + 1) if port % 2 != low % 2]
+            assert sorted(drawn[: len(other)]) == other
 
 
 def test_without_sack_every_segment_out_of_order_is_acknowledged() -> None:

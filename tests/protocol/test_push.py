@@ -68,6 +68,17 @@ def test_the_cork_holds_back_what_nodelay_would_send(nodelay: bool) -> None:
     assert len(wire.sent()) == nodelay
 
 
+def test_letting_go_sends_at_once() -> None:
+    """TCP_CORK off: with nothing on its way, the rest leaves without waiting for the cork's 200 ms."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.set_cork(True)
+    connection.send(b"x" * 10)
+    assert wire.sent() == []
+    connection.set_cork(False)
+    assert [peer.relative(packet) for packet in wire.sent()] == [("PA", 1, 1, b"x" * 10)]
+
+
 def test_a_cork_does_not_hold_for_ever() -> None:
     """RFC 9293 MUST-60, tcp(7): 200 ms."""
     wire = Wire()

@@ -268,6 +268,23 @@ def test_newreno_without_sack() -> None:
     assert talk.counter("TcpRetransSegs") == 2 and talk.counter("TCPTimeouts") == 0
 
 
+@pytest.mark.parametrize("what", ["a wider window", "a narrower window", "data", "a shut window"])
+def test_what_is_no_duplicate_ack(what: str) -> None:
+    """RFC 5681 section 2: a duplicate ACK carries no data and changes no window. Four of the others retransmit nothing."""
+    talk = Talk(sack=False)
+    talk.send(10)
+    talk.wire.now += RTT
+    for i in range(1, 5):
+        window = {"a wider window": 4015 + i, "a narrower window": 4015 - i, "data": 4015, "a shut window": 0}[what]
+        data = b"x" if what == "data" else b""
+        sent = talk.peer.put("A", 1 + (i - 1) * len(data), 1, data, window=window)
+        assert talk.numbers(sent) == [] and talk.recovery.duplicates == 0
+    seq = 5 if what == "data" else 1
+    talk.peer.put("A", seq, 1, window=2000)
+    sent = [number for _ in range(3) for number in talk.numbers(talk.peer.put("A", seq, 1, window=2000))]
+    assert 0 in sent and talk.counter("TCPRenoRecovery") == 1, "three that are"
+
+
 def test_duplicate_acks_after_a_timeout_are_no_loss() -> None:
     """RFC 6582 section 4: they answer what the timeout sent for nothing."""
     talk = Talk(sack=False, tcp_frto=0)

@@ -363,7 +363,7 @@ def test_connects_leave_bound_ports_alone_and_binds_those_of_connections() -> No
             reuse.bind(("", 40000))
     bound.close()
     assert connecting().getsockname()[1] == 40001
-    assert len(driver.stack.ports.bound) == 0
+    assert driver.stack.context.ports.owned_ports == 0
 
 
 def test_one_port_to_two_peers(world: Driver) -> None:
@@ -495,3 +495,30 @@ def test_keepalive_finds_out_that_the_peer_has_gone(world: Driver, namespace: Na
             ours.recv(1)
         assert failure.value.errno == errno.ETIMEDOUT
         theirs.close()
+
+
+def test_a_client_that_closes_first_goes_on_with_few_ports(world: Driver) -> None:
+    """tcp_tw_reuse over the wire, with the kernel as the server: each port ten times, and each connection has its own bytes."""
+    settings = world.stack.settings
+    settings.set("ip_local_port_range", "40000 40199")
+    settings.set("tcp_tw_reuse", 1)
+    settings.set("tcp_tw_reuse_delay", 1)
+    count = 2000
+    with socket.create_server(("0.0.0.0", 7002), backlog=64) as listener:
+
+        def serve() -> None:
+            for i in range(count):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(10)
+                    connection.sendall(b"%d" % i)
+                    assert connection.recv(100) == b""
+
+        server = threading.Thread(target=serve)
+        server.start()
+        for i in range(count):
+            with create_connection(world, (KERNEL, 7002), timeout=10) as sock:
+                assert sock.recv(100) == b"%d" % i
+        server.join(10)
+    counters = world.stack.counters
+    assert counters.TWRecycled == count - 200 and counters.TcpAttemptFails == 0 and not server.is_alive()
