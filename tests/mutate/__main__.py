@@ -402,6 +402,8 @@ def page(outcomes: list[Outcome], seed: int) -> str:
         "| module | mutants | killed | survived | equivalent | killed of the not equivalent |",
         "|---|---|---|---|---|---|",
     ]
+    if not any(outcome.mutant.path.endswith(".pyx") for outcome in outcomes):
+        lines.insert(-3, "No leaf is in this sample.")
     for place in ["fastnet/tcp", "the rest", *sorted(set(counts) - {"fastnet/tcp", "the rest"})]:
         count = counts[place]
         share = rate(count["killed"], count["survived"])
