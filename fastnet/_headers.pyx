@@ -19,7 +19,7 @@ from fastnet._bytes cimport load16, load32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
-from fastnet._ring cimport PacketRing, packet_at
+from fastnet._ring cimport OWN, PacketRing, packet_at
 
 
 cdef enum:
@@ -441,7 +441,9 @@ cdef class SegmentBatch:
         cdef PacketRing ring = self.ring
         with nogil:
             for i in range(n):
-                codepoints += _parse_pointer(self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i], self.loops)
+                codepoints += _parse_pointer(
+                    self.pointers[i], packet_at(ring, i), ring.length[i], ring.is_checked[i], self.loops or ring.is_checked[i] == OWN
+                )
                 self.hashes[i] = _hash_pointer(self.pointers[i])
                 if self.network_count and not self._is_local(_target_pointer(self.pointers[i])):
                     _refuse_pointer(self.pointers[i])

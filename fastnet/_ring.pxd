@@ -3,6 +3,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 # Bytes kept free before each packet: a device puts its own header there (virtio_net_hdr), and the packet starts a cache line.
 cdef enum:
     HEADROOM = 64
+    # In ``checked``: a packet from the stack itself.
+    OWN = 2
 
 
 cdef class PacketRing:

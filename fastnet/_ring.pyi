@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 HEADROOM: int
+OWN: int
 
 @final
 class PacketRing:

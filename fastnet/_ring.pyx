@@ -10,8 +10,8 @@ cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
-# The C constant of the .pxd, for Python.
-globals()["HEADROOM"] = HEADROOM
+# The C constants of the .pxd, for Python.
+globals().update(HEADROOM=HEADROOM, OWN=OWN)
 
 
 @cython.final
@@ -23,7 +23,8 @@ cdef class PacketRing:
     :ivar memory: ndarray, uint8, shape (slots, stride); a packet starts ``HEADROOM`` (64) bytes into its row
     :ivar lengths: ndarray, uint32, shape (slots,): bytes of each packet
     :ivar checked: ndarray, uint8, shape (slots,): 1 where the transport checksum need not be verified (received), or is left to the
-        device, and the field holds the sum of the pseudo-header (to be sent)
+        device, and the field holds the sum of the pseudo-header (to be sent); ``OWN`` (2) where a stack
+        has sent it to itself: source and target may be the same
     :ivar segment_sizes: ndarray, uint16, shape (slots,): bytes of data into which the device is to cut a packet (TSO); 0: not at all
     :ivar count: packets in the ring now
     :raises ValueError: slots or capacity below 1

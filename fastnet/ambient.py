@@ -6,6 +6,7 @@ to the stack, and everything else to the kernel, by one rule for all doors.
 
 import ipaddress
 import os
+import threading
 from dataclasses import fields
 
 from fastnet._tun import Tun
@@ -38,9 +39,59 @@ class Ambient:
         return address is not None and (stack.loops or not address.is_loopback) and stack.is_local(str(address))
 
     def leads_to(self, host: str | None) -> bool:
-        """Does a client that connects to this host go over the stack?"""
+        """Does a client that connects to this host go over the stack? To its networks, and to the stack's own addresses."""
         address = _ipv4(host)
-        return address is not None and any(address in network for network in self.networks)
+        if address is None:
+            return False
+        return any(address in network for network in self.networks) or str(address) in self.driver.stack.single_addresses
+
+
+class LaterAmbient(Ambient):
+    """What the environment describes; the device is taken, and polled by a thread, when a socket is to be the stack's.
+
+    So a program that starts others leaves it to them, as long as it has no use for it.
+
+    :raises ValueError: a variable that is not what it should be
+    """
+
+    def __init__(self) -> None:
+        self._networks = tuple(ipaddress.IPv4Network(text) for text in (*(_list("FASTNET_NETWORKS") or NETWORKS), *_addresses()))
+        self._own = tuple(ipaddress.IPv4Network(text) for text in _addresses())
+        self._lock = threading.Lock()
+        self._driver: Driver | None = None
+
+    @property
+    def taken(self) -> Driver | None:
+        """The driver, if there is one yet."""
+        return self._driver
+
+    def let_go(self) -> None:
+        """Forget the driver, at the end of the process: what the interpreter finds last it takes apart without its modules."""
+        self._driver = None
+
+    @property
+    def driver(self) -> Driver:  # type: ignore[override]
+        """The driver.
+
+        :raises OSError: no such device, another program has it, or no permission
+        :raises ValueError: as ``from_environment``
+        """
+        with self._lock:
+            if self._driver is None:
+                self._driver = from_environment().driver.start()
+            return self._driver
+
+    def is_local(self, host: str | None) -> bool:
+        """As ``Ambient.is_local``."""
+        if host in (None, "", "0.0.0.0"):
+            return True
+        address = _ipv4(host)
+        return address is not None and any(address in network for network in self._own)
+
+    def leads_to(self, host: str | None) -> bool:
+        """As ``Ambient.leads_to``."""
+        address = _ipv4(host)
+        return address is not None and any(address in network for network in self._networks)
 
 
 def _ipv4(host: str | None) -> ipaddress.IPv4Address | None:
@@ -77,7 +128,7 @@ def from_environment() -> Ambient:
     offload = os.environ.get("FASTNET_OFFLOAD") or "1"
     if offload not in ("0", "1"):
         raise ValueError(f"FASTNET_OFFLOAD is 0 or 1, not {offload!r}")
-    stack = Stack(Tun(name, int(mtu), offload=offload == "1"), _list("FASTNET_ADDRESS") or ("198.18.0.2",), settings)
+    stack = Stack(Tun(name, int(mtu), offload=offload == "1"), _addresses(), settings)
     return Ambient(Driver(stack), _list("FASTNET_NETWORKS") or NETWORKS)
 
 
@@ -96,6 +147,10 @@ def as_environment(name: str, addresses: tuple[str, ...], settings: Settings, mt
             if value != getattr(defaults, key)
         ),
     }
+
+
+def _addresses() -> tuple[str, ...]:
+    return _list("FASTNET_ADDRESS") or ("198.18.0.2",)
 
 
 def _list(variable: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ for itself. What is done to the other end makes it so:
     EPOLLERR    the other end was closed, and a byte was left there unread
 
 What is one-way there is one-way in TCP too, but for a socket whose connection is over and that begins anew: it gets a new pair under the
-same numbers, which an epoll instance forgets, as it does when a descriptor is closed.
+same numbers.
 """
 
 import _socket
@@ -19,6 +19,8 @@ import os
 import select
 import socket as stdlib
 from typing import Any
+
+from fastnet.watches import replace
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
@@ -68,7 +70,7 @@ class Descriptor:
         if number < 0:
             number = os.dup(self._end.fileno())
         else:
-            os.dup2(self._end.fileno(), number, inheritable=False)
+            replace(number, self._end.fileno())
         self.numbers.append(number)
         return number
 
@@ -96,7 +98,7 @@ class Descriptor:
         self.close()
         self._begin()
         for number in numbers:
-            os.dup2(self._end.fileno(), number, inheritable=False)
+            replace(number, self._end.fileno())
 
     def show(self, events: int) -> None:
         """Show these of the events above. EPOLLHUP and EPOLLERR come with all of ``ENDED``."""

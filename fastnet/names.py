@@ -48,6 +48,14 @@ class Names:
         self.take(socket, host, port, True)
         return port
 
+    def check_listening(self, socket: Holder, host: str, port: int) -> None:
+        """Before a socket that has a name listens: nobody else may listen on a name that overlaps (inet_csk_listen_start()).
+
+        :raises OSError: EADDRINUSE
+        """
+        if not self._shares(socket, host, port):
+            fail(errno.EADDRINUSE)
+
     def take(self, socket: Holder, host: str, port: int, bound: bool = False) -> None:
         """Note that a socket has an address and a port.
 
@@ -70,11 +78,14 @@ class Names:
         self._stack.context.ports.release(host, port, bound)
 
     def _is_free(self, socket: Holder, host: str, port: int) -> bool:
+        # Without SO_REUSEADDR, what is left of earlier connections (TIME-WAIT among them) keeps the port too.
+        return self._shares(socket, host, port) and (socket.reuse or not self._stack.has_connection(host, port))
+
+    def _shares(self, socket: Holder, host: str, port: int) -> bool:
         names = self._holders.get(port, {})
         for other in names if host == ANY else (host, ANY):
             for holder in names.get(other, ()):
-                # Two sockets may share a port only if both say so; and one exact name has one listener.
-                if not socket.reuse or not holder.reuse or host == other and holder.listening:
+                # inet_bind_conflict(): two sockets may share a port only if both say so, and the one that has it does not listen.
+                if holder is not socket and not (socket.reuse and holder.reuse and not holder.listening):
                     return False
-        # Without SO_REUSEADDR, what is left of earlier connections (TIME-WAIT among them) keeps the port too.
-        return socket.reuse or not self._stack.has_connection(host, port)
+        return True

@@ -329,6 +329,7 @@ class OpenSocket:
         if self.name is None or not self.name[1]:
             self._take_port(self._bound_host, 0)
         assert self.name is not None
+        self.driver.names.check_listening(self, *self.name)
         self.listener = self.driver.stack.listen(*self.name, backlog)
         self.listener.owner = self
         self._options.apply_to_listener(self.listener)

@@ -5,31 +5,44 @@ With the first ``bind``, ``connect`` or ``listen`` it stays that, or becomes the
 standard library builds on ``socket.socket`` follows: ``create_connection``, ``create_server``, ``http``, ``smtplib``, ``socketserver``,
 ``urllib``. ``select`` and ``selectors`` need nothing, as a fastnet socket has a descriptor; ``SSLContext.wrap_socket`` goes over memory.
 
-A module that took the class before (``from socket import socket``) keeps the kernel's.
+A module that took the class before (``from socket import socket``) keeps the kernel's. One that took a method of it
+(``socket.socket.recv``) and calls that with a socket of the stack's gets EBADF. gevent's monkey patch takes the place of this one.
 """
 
 import _socket
+import atexit
 import contextlib
 import errno
 import functools
+import os
 import socket as stdlib
 import ssl
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from fastnet import descriptor
-from fastnet.ambient import Ambient
+from fastnet.ambient import Ambient, LaterAmbient
 from fastnet.driver import Driver
-from fastnet.opensocket import Address
+from fastnet.opensocket import Address, OpenSocket
 from fastnet.socket import Socket
+from fastnet.sockopt import fail
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.states import State
 from fastnet.tls import wrap_socket
+from fastnet.watches import replace
 
 KERNELS = stdlib.socket
 """The standard library's own class."""
 
+LINGER = 1.0
+"""Seconds that the end of a process waits for what was sent to be acknowledged."""
+UNFINISHED = (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
+"""States in which our FIN, or bytes before it, wait for their ACK."""
+
 EITHER = (
-    "_real_close", "_sendfile_use_sendfile", "accept", "detach", "dup", "getblocking", "getpeername", "getsockname",
+    "_real_close", "_sendfile_use_sendfile", "detach", "getblocking", "getpeername", "getsockname",
     "getsockopt", "gettimeout", "recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "send", "sendall",
     "sendmsg", "sendto", "setblocking", "settimeout", "shutdown",
 )  # fmt: skip
@@ -37,7 +50,7 @@ EITHER = (
 
 
 class EitherSocket(Socket):
-    """A socket that is undecided, the kernel's or the stack's. Its base class has a descriptor of the kernel's from the beginning.
+    """A socket that is undecided, the kernel's or the stack's. Its base class has a descriptor of the kernel's until it is the stack's.
 
     :ivar stacks: True once it is the stack's, False once it is the kernel's, None before
     """
@@ -48,9 +61,10 @@ class EitherSocket(Socket):
         self.stacks: bool | None = False
         self._given: dict[tuple[int, int], Any] = {}
         self._asked = False
+        self._taken_up = False
         found = descriptor.find(fileno) if isinstance(fileno, int) else None
         if found is not None:
-            self.stacks = True
+            self.stacks = self._taken_up = True
             Socket.__init__(self, found.driver, fileno)
             return
         KERNELS.__init__(self, family, type, proto, fileno)
@@ -60,17 +74,17 @@ class EitherSocket(Socket):
     @property
     def family(self) -> stdlib.AddressFamily:
         """As it was made."""
-        return cast("stdlib.AddressFamily", KERNELS.family.__get__(self))
+        return stdlib.AF_INET if self.stacks else cast("stdlib.AddressFamily", KERNELS.family.__get__(self))
 
     @property
     def type(self) -> stdlib.SocketKind:
         """As it was made."""
-        return cast("stdlib.SocketKind", KERNELS.type.__get__(self))
+        return stdlib.SOCK_STREAM if self.stacks else cast("stdlib.SocketKind", KERNELS.type.__get__(self))
 
     @property
     def proto(self) -> int:
-        """As it was made."""
-        return cast("int", KERNELS.proto.__get__(self))
+        """As it was made; of one that took up a descriptor of the stack's, IPPROTO_TCP."""
+        return stdlib.IPPROTO_TCP if self._taken_up else cast("int", KERNELS.proto.__get__(self))
 
     @property
     def timeout(self) -> float | None:
@@ -82,35 +96,50 @@ class EitherSocket(Socket):
     def _decide(self, stacks: bool) -> None:
         if self.stacks is not None:
             return
-        given, self._given = self._given, {}
-        self.stacks = stacks
         if not stacks:
+            self.stacks = False
             return
+        driver = self.ambient.driver
+        self.stacks = True
         timeout = KERNELS.gettimeout(self)
-        Socket.__init__(self, self.ambient.driver)
+        number = _socket.socket.detach(self)
+        Socket.__init__(self, driver)
         self._timeout = timeout
-        for (level, option), value in given.items():
+        if self._asked:
+            # Somebody has the number already, and may have told an epoll instance of it.
+            with driver.lock:
+                self._have(self._open.show_on(number))
+        else:
+            os.close(number)
+        for (level, option), value in self._given.items():
             try:
                 Socket.setsockopt(self, level, option, value)
             except OSError as error:
                 if error.errno != errno.ENOPROTOOPT:
                     raise
                 warnings.warn(f"fastnet has no socket option {option} of level {level}: it is left out", RuntimeWarning, stacklevel=3)
-        if self._asked:
-            # Somebody has the number already.
-            Socket.fileno(self)
 
     def _reconsider(self) -> None:
         """A client that was bound to any address has chosen the stack too early: its server is the kernel's."""
         opened = self._open
-        if self._shown or opened.connection is not None or opened.listener is not None:
+        if opened.connection is not None or opened.listener is not None:
             return
-        if opened.name is None or opened.name[0] != "0.0.0.0":
+        if opened.shared or opened.name is None or opened.name[0] != "0.0.0.0":
             return
+        number, timeout = self._number, self._timeout
+        KERNELS.__init__(self, self.family, self.type, self.proto)
+        if number >= 0:
+            new = _socket.socket.detach(self)
+            replace(number, new)
+            os.close(new)
+            _socket.socket.__init__(self, self.family, self.type, self.proto, number)
         with self._driver.lock:
-            opened.release()
+            self._number = -1
+            opened.let_go(number)
         self.stacks = False
-        KERNELS.settimeout(self, self._timeout)
+        KERNELS.settimeout(self, timeout)
+        for (level, option), value in self._given.items():
+            KERNELS.setsockopt(self, level, option, value)
         KERNELS.bind(self, opened.name)
 
     def bind(self, address: Any) -> None:
@@ -157,9 +186,10 @@ class EitherSocket(Socket):
         """As its side's; what is set before there is one, both have."""
         if self.stacks:
             Socket.setsockopt(self, level, option, value, *optlen)
-            return
-        KERNELS.setsockopt(self, level, option, value, *optlen)
-        if self.stacks is None:
+        else:
+            KERNELS.setsockopt(self, level, option, value, *optlen)
+        if not optlen and value is not None:
+            # For the other side, should it become that one's.
             self._given[level, option] = value
 
     def fileno(self) -> int:
@@ -168,6 +198,38 @@ class EitherSocket(Socket):
             return Socket.fileno(self)
         self._asked = True
         return KERNELS.fileno(self)
+
+    def accept(self) -> tuple[Any, Any]:
+        """As its side's; the new socket is of the class that stands for ``socket.socket``, which some programs insist on."""
+        if not self.stacks:
+            return KERNELS.accept(self)
+        deadline = self._deadline()
+        with self._driver.lock:
+            opened = self._open.accept(deadline)
+            accepted = self._another(next(kind for kind in type(self).__mro__ if "ambient" in kind.__dict__), opened)
+        assert opened.connection is not None
+        flow = opened.connection.handshake.flow
+        return accepted, (flow.remote_address, flow.remote_port)
+
+    def dup(self) -> Any:
+        """As its side's."""
+        if not self.stacks:
+            return KERNELS.dup(self)
+        with self._driver.lock:
+            if self._is_closed():
+                fail(errno.EBADF)
+            self._open.hold()
+            other = self._another(type(self), self._open)
+        other.settimeout(self._timeout)
+        return other
+
+    def _another(self, kind: Any, opened: OpenSocket) -> Any:
+        other = kind.__new__(kind)
+        other.stacks = other._taken_up = True
+        other._asked = False
+        other._given = {}
+        Socket.__init__(other, self._driver, _open=opened)
+        return other
 
     # With its descriptor, as programs may expect.
     __repr__ = KERNELS.__repr__
@@ -235,8 +297,25 @@ def patched(where: Driver | Ambient) -> Iterator[Ambient]:
     A driver that has no thread has one inside. Sockets that are left over afterwards go on, as long as somebody polls.
 
     :param where: the stack and its addresses; of a driver alone, ``fastnet.ambient.NETWORKS`` are reached over the stack
+    :raises RuntimeError: ``socket.socket`` is not the standard library's any more: gevent's monkey patch and this one cannot both be it
     """
     ambient = where if isinstance(where, Ambient) else Ambient(where)
+    with contextlib.ExitStack() as stack:
+        if not ambient.driver.threaded:
+            stack.enter_context(ambient.driver)
+        kind = install(ambient, stack)
+        yield ambient
+        if stdlib.socket is not kind:
+            warnings.warn(
+                f"{stdlib.socket.__module__} has replaced socket.socket inside fastnet.patched(): its sockets are the kernel's",
+                RuntimeWarning, stacklevel=3,
+            )  # fmt: skip
+
+
+def install(ambient: Ambient, stack: contextlib.ExitStack) -> type:
+    """Put the class of sockets that an ambient decides on where the standard library's is, until the exit stack is closed."""
+    if not issubclass(stdlib.socket, KERNELS):
+        raise RuntimeError(f"{stdlib.socket.__module__} has taken the place of socket.socket, which fastnet.patched() takes itself")
     kind = AnySocket("socket", (EitherSocket,), {"ambient": ambient, "__module__": "socket", "__doc__": EitherSocket.__doc__})
     wrap = ssl.SSLContext.wrap_socket
 
@@ -248,10 +327,41 @@ def patched(where: Driver | Ambient) -> Iterator[Ambient]:
             raise ValueError("under fastnet.patched(), connect or bind a socket before it is wrapped: the address says whose it is")
         return wrap_socket(context, sock, *args, **keywords)
 
-    with contextlib.ExitStack() as stack:
-        if not ambient.driver.threaded:
-            stack.enter_context(ambient.driver)
-        for owner, name, value in ((stdlib, "socket", kind), (stdlib, "close", close), (ssl.SSLContext, "wrap_socket", wrap_either)):
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
-        yield ambient
+    for owner, name, value in ((stdlib, "socket", kind), (stdlib, "close", close), (ssl.SSLContext, "wrap_socket", wrap_either)):
+        stack.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, value)
+    return kind
+
+
+def patch_process() -> None:
+    """``patched`` until the process ends, on the stack that the environment describes (``fastnet.ambient``).
+
+    The device is taken when a socket is to be the stack's. At the end of the process what is open is closed, as a kernel does, and what was
+    sent has ``LINGER`` seconds to be acknowledged.
+
+    :raises ValueError: a variable of the environment that is not what it should be
+    """
+    ambient = LaterAmbient()
+    install(ambient, contextlib.ExitStack())
+    atexit.register(_finish, ambient)
+
+
+def _finish(ambient: LaterAmbient) -> None:
+    driver = ambient.taken
+    if driver is None or driver.forked:
+        return
+    driver.stop()
+    stack = driver.stack
+    with driver.lock:
+        now = stack.clock()
+        for endpoint in list(stack.context.endpoints):
+            if isinstance(endpoint, Connection) and not endpoint.orphan and endpoint.state != State.CLOSED:
+                endpoint.owner = None
+                endpoint.close(now)
+        driver.flush()
+    deadline = time.monotonic() + LINGER
+    while time.monotonic() < deadline and any(
+        isinstance(endpoint, Connection) and endpoint.state in UNFINISHED for endpoint in stack.context.endpoints
+    ):
+        driver.step(deadline - time.monotonic())
+    ambient.let_go()

@@ -32,6 +32,10 @@ from fastnet.sockopt import fail
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 
+if not issubclass(stdlib.socket, _socket.socket):
+    # gevent's monkey patch: a class of another kind, whose methods wait in other ways.
+    raise ImportError(f"{stdlib.socket.__module__} has taken the place of socket.socket: import fastnet.socket before it does")
+
 SHUT_RD = stdlib.SHUT_RD
 SHUT_WR = stdlib.SHUT_WR
 SHUT_RDWR = stdlib.SHUT_RDWR
@@ -39,6 +43,9 @@ SHUT_RDWR = stdlib.SHUT_RDWR
 
 class Socket(stdlib.socket):
     """A TCP socket. It is a ``socket.socket`` to whoever asks; the kernel has none for it.
+
+    The base class never has a descriptor, so a method of it that was taken elsewhere (``socket.socket.recv(sock, 1)``) ends with EBADF:
+    it would move bytes that nobody reads.
 
     :param driver: whose stack it belongs to
     :param fileno: a descriptor of such a socket, from ``detach`` or a copy of one: the same socket once more
@@ -50,8 +57,8 @@ class Socket(stdlib.socket):
         self._closed = False
         self._driver = driver
         self._timeout = stdlib.getdefaulttimeout()
-        # Whether the base class's descriptor, if it has one, shows the state of this.
-        self._shown = False
+        # What ``fileno`` gives, -1 before and after.
+        self._number = -1
         self._open = _open or (OpenSocket(driver) if fileno is None else self._found(fileno))
 
     def _found(self, number: int) -> OpenSocket:
@@ -65,10 +72,7 @@ class Socket(stdlib.socket):
         return found
 
     def _have(self, number: int) -> None:
-        # From now on it is the base class's descriptor. No method of the base class that touches one is called but close and detach.
-        if super().fileno() != number:
-            _socket.socket.__init__(self, stdlib.AF_INET, stdlib.SOCK_STREAM, stdlib.IPPROTO_TCP, number)
-        self._shown = True
+        self._number = number
         self._tell_descriptor()
 
     @property
@@ -95,11 +99,11 @@ class Socket(stdlib.socket):
         a driver by hand, somebody has to. It is for waiting alone: reading from it or writing to it spoils it.
         """
         self._driver.check()
-        if not self._shown and not self._is_closed():
+        if self._number < 0 and not self._is_closed():
             with self._driver.lock:
-                if not self._shown:
-                    self._have(self._open.show_on(super().fileno()))
-        return super().fileno()
+                if self._number < 0:
+                    self._have(self._open.show_on())
+        return self._number
 
     def dup(self) -> "Socket":
         """Another that leads to the same; the connection is closed with the last of them."""
@@ -117,7 +121,7 @@ class Socket(stdlib.socket):
         with self._driver.lock:
             self._closed = True
             if number >= 0:
-                _socket.socket.detach(self)
+                self._number = -1
                 self._open = OpenSocket.none(self._driver)
         return number
 
@@ -347,11 +351,10 @@ class Socket(stdlib.socket):
 
     def _real_close(self, _ss: Any = None) -> None:
         if self._driver.forked:
-            # The parent's connection goes on; what is given back is the child's copy of a descriptor.
-            _socket.socket.close(self)
+            self._close_copy()
             return
         with self._driver.lock:
-            number = super().fileno() if self._shown else -1
+            number, self._number = self._number, -1
             going = self._open
             if going.shared:
                 self._open = OpenSocket.none(self._driver)
@@ -359,24 +362,25 @@ class Socket(stdlib.socket):
             going.let_go(number)
             if not ours:
                 # Closed behind our back: what has the number now is not ours to close.
-                _socket.socket.detach(self)
                 fail(errno.EBADF)
-            _socket.socket.close(self)
+            if number >= 0:
+                os.close(number)
+
+    def _close_copy(self) -> None:
+        # The parent's connection goes on; what is given back is the child's copy of a descriptor.
+        number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
         # False: it has everything that a socket has, and nobody has closed it.
         if getattr(self, "_closed", True) is False and hasattr(self, "_open"):
             self._closed = True
             if self._driver.forked:
-                _socket.socket.close(self)
+                self._close_copy()
                 return
-            number = _socket.socket.fileno(self)
-            if self._shown:
-                _socket.socket.detach(self)
-            else:
-                _socket.socket.close(self)
             # Not here: this may be any thread, in the middle of anything.
-            self._driver.later(partial(self._open.abandon, number if self._shown else -1))
+            self._driver.later(partial(self._open.abandon, self._number))
             _warn(f"unclosed {Socket.__repr__(self)}", ResourceWarning, source=self)
 
     # ---- options: sockopt.py has them ----
@@ -434,8 +438,8 @@ class Socket(stdlib.socket):
 
     def _tell_descriptor(self) -> None:
         # O_NONBLOCK, for who asks fcntl.
-        if self._shown and not self._is_closed():
-            os.set_blocking(super().fileno(), self._timeout is None)
+        if self._number >= 0:
+            os.set_blocking(self._number, self._timeout is None)
 
     def getblocking(self) -> bool:
         """False when calls never wait."""

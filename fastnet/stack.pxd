@@ -26,6 +26,8 @@ cdef class Stack:
     cdef public Context context
     cdef public Tcp tcp
     cdef public object ports
+    cdef public object single_addresses
+    cdef public object hairpin
 
     @cython.locals(received=cython.Py_ssize_t)
     cpdef poll(self, long long now)
@@ -37,7 +39,8 @@ cdef class Stack:
     cpdef count_codepoints(self, Py_ssize_t count)
     cpdef packet_arrives(self, Segment seg, long long now)
     cpdef flush(self, long long now)
-    @cython.locals(count=cython.longlong, sent=cython.longlong)
+    cpdef send(self, long long now)
+    @cython.locals(sending=PacketRing, count=cython.longlong, sent=cython.longlong)
     cpdef transmit(self)
     @cython.locals(ready=list, endpoint=Endpoint)
     cpdef list take_ready(self)

@@ -15,6 +15,7 @@ from fastnet._writer import SegmentWriter
 from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
 from fastnet.forks import ForkedError, watch
+from fastnet.hairpin import Hairpin, single_addresses
 from fastnet.ip.addresses import AddressSet
 from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.challenges import ChallengeBudget
@@ -99,6 +100,9 @@ class Stack:
         self.context.challenges = ChallengeBudget(random)
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(self.context, random(16), random, self.loops)
+        self.single_addresses = frozenset(single_addresses(self.addresses))
+        # Its way to itself, once somebody takes it.
+        self.hairpin: Hairpin | None = None
         if hasattr(innermost(device), "fileno"):
             # What the parent and a child would both read and write. A device in memory is copied.
             watch(self)
@@ -172,6 +176,12 @@ class Stack:
 
     def flush(self, now: int) -> None:
         """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls."""
+        self.send(now)
+        if self.hairpin is not None:
+            self.hairpin.deliver(now)
+
+    def send(self, now: int) -> None:
+        """As ``flush``, but what goes to the stack itself only waits to be delivered."""
         if self.context.forked:
             self.context.check()
         if self.context.outbox:
@@ -183,9 +193,12 @@ class Stack:
         """Hand the transmit ring to the device; it comes back empty."""
         if self.context.forked:
             self.context.check()
-        count = self.sending.count
-        sent = self.device.transmit(self.sending)
-        self.counters.IpOutRequests += count
+        sending = self.sending
+        self.counters.IpOutRequests += sending.count
+        if self.hairpin is not None:
+            sending = self.hairpin.divert(sending)
+        count = sending.count
+        sent = self.device.transmit(sending)
         self.counters.DeviceTxErrors += count - sent
 
     def listen(self, address: str, port: int, backlog: int = 4096) -> Listener:
@@ -206,7 +219,9 @@ class Stack:
     ) -> ActiveConnection:
         """Active OPEN (RFC 9293 section 3.9.1.1): send a SYN; the connection's state, its error and its owner tell what comes of it.
 
-        :param local: one of the stack's addresses; without, its first (MUST-44), or ``remote`` itself over a device that loops back
+        What leads to one of the stack's own single addresses, or from an address to itself, does not go over the device.
+
+        :param local: one of the stack's addresses; without, its first (MUST-44), or ``remote`` itself where that is the stack's own
         :param local_port: 0 to have one chosen from ip_local_port_range
         :param prepare: called with the new connection before its SYN leaves: for options that the SYN shows
         :raises ValueError: not an IPv4 address or port, or no address of our own to take
@@ -220,14 +235,13 @@ class Stack:
         # MUST-46, and what Linux's ip_route_connect() would find no way to.
         if target >> 28 == MULTICAST or target in (0, BROADCAST) or target >> 24 == LOOPBACK and not self.loops:
             raise OSError(errno.ENETUNREACH, f"no TCP connection can lead to {remote}")
-        if self.loops:
-            if target not in self.own:
-                raise OSError(errno.ENETUNREACH, f"{remote} is not an address of this stack, and its device loops back")
-            if local is None or local == "0.0.0.0":
-                local = remote
+        if self.loops and target not in self.own:
+            raise OSError(errno.ENETUNREACH, f"{remote} is not an address of this stack, and its device loops back")
+        if self.is_own(remote) and (local is None or local == "0.0.0.0"):
+            local = remote
         source = self.source_address(local)
-        if remote == source and not self.loops:
-            raise OSError(errno.EADDRNOTAVAIL, f"{remote} is this stack's own, and its device does not loop back")
+        if self.hairpin is None and not self.loops and (remote == source or self.is_own(remote)):
+            self.hairpin = Hairpin(self)
         now = self.clock()
         last: TimeWait | None = None
         if local_port:
@@ -266,6 +280,10 @@ class Stack:
         :raises ValueError: not an IPv4 address
         """
         return int(ipaddress.IPv4Address(address)) in self.own
+
+    def is_own(self, address: str) -> bool:
+        """Do packets to an address go to the stack itself? To a single address of its own; a network's may be its neighbours' as well."""
+        return address in self.single_addresses or self.loops and self.is_local(address)
 
     def has_connection(self, address: str, port: int) -> bool:
         """Does a connection, or what is left of one in TIME-WAIT, have this local address ("0.0.0.0": any) and port?"""

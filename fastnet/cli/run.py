@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 import click
 
+import fastnet.startup
 from fastnet.ambient import as_environment
 from fastnet.cli.options import fail, set_option
 from fastnet.cli.serve import check_addresses
 from fastnet.config import Settings
 from fastnet.isolation import in_user_namespace, pid_outside
 from fastnet.netns import Namespace, isolated, keep
+
+STARTUP = Path(fastnet.startup.__file__).parent
+"""The directory whose sitecustomize patches."""
 
 
 def stack_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,13 +72,22 @@ def check_workers(command: tuple[str, ...], address: str) -> None:
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--patched", is_flag=True, help="Every Python that the command starts runs as inside fastnet.patched().")
 @stack_options
-def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu: int, offload: bool, settings: Settings) -> None:
+def run(
+    command: tuple[str, ...], patched: bool, address: str, kernel: str, tun_name: str, mtu: int, offload: bool, settings: Settings
+) -> None:
     """Run a COMMAND in a private network namespace with a TUN device, and tell it by its environment where the stack is to be.
 
-    What the command does with it is the command's: an event loop of fastnet.aio, or fastnet.patched(), takes the device.
+    An event loop of fastnet.aio, or fastnet.patched(), takes the device:
 
         fastnet run -- uvicorn --loop fastnet.aio:new_event_loop --host 198.18.0.2 app:app
+
+    With --patched a program needs neither. One process can have the device: the first that binds to it or connects over it.
+
+        fastnet run --patched -- python -m http.server --bind 198.18.0.2
+
+    When nothing has gone over the device in the end, a line on standard error says so.
 
     The command and what it starts are in the namespace; nsenter(1) brings others there.
 
@@ -84,6 +98,7 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
     """
     check_addresses(address, kernel)
     check_workers(command, address)
+    witness = Witness()
 
     def inside() -> int:
         try:
@@ -92,6 +107,10 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
                 keep(tun)
                 os.environ.update(as_environment(tun.name, (address,), settings, mtu, offload))
                 tun.close()
+                if patched:
+                    path = [str(STARTUP), os.environ.get("PYTHONPATH", "")]
+                    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+                witness.send()
                 # Python ignores them, and what is ignored stays so in the command.
                 for number in (signal.SIGPIPE, signal.SIGXFSZ):
                     signal.signal(number, signal.SIG_DFL)
@@ -105,4 +124,39 @@ def run(command: tuple[str, ...], address: str, kernel: str, tun_name: str, mtu:
         except (OSError, ValueError) as error:
             fail(error)
 
-    sys.exit(isolated(inside))
+    status = isolated(inside)
+    if witness.packets(tun_name) == 0:
+        click.echo(
+            f"fastnet: nothing went over {tun_name}: {command[0]} has used the kernel's sockets, or none. An event loop of fastnet.aio, "
+            "fastnet.patched() or `fastnet run --patched` takes the device, for what is sent to its network or bound to its address",
+            err=True,
+        )
+    sys.exit(status)
+
+
+class Witness:
+    """Tells what went over a device of a network namespace, after everybody in there has gone.
+
+    An open /proc/net/dev holds the namespace that it was opened in; it comes here through a pair of sockets.
+    """
+
+    def __init__(self) -> None:
+        self._here, self._there = socket.socketpair()
+
+    def send(self) -> None:
+        """Called in the namespace."""
+        with open("/proc/thread-self/net/dev") as file:
+            socket.send_fds(self._there, [b"x"], [file.fileno()])
+
+    def packets(self, name: str) -> int | None:
+        """How many packets the kernel got from the device; None when the namespace was never reached."""
+        self._there.close()
+        with self._here:
+            _, numbers, _, _ = socket.recv_fds(self._here, 1, 1)
+        for number in numbers:
+            with open(number) as file:
+                for line in file:
+                    device, _, figures = line.partition(":")
+                    if device.strip() == name:
+                        return int(figures.split()[1])
+        return None

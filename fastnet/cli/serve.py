@@ -61,6 +61,14 @@ def faults_of(_context: click.Context, _parameter: click.Parameter, values: tupl
 @click.option("--body-file", default=None, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="http: a file as body.")
 @click.option("--status", default=200, show_default=True, type=click.IntRange(200, 599), help="http: the answer's status.")
 @click.option("--delay", default=0.0, show_default=True, type=click.FloatRange(0, 3600), help="http: seconds before the answer.")
+@click.option(
+    "--request-timeout", default=0.0, show_default=True, type=click.FloatRange(0, 3600),
+    help="http: seconds that a request may take to arrive, 0 for ever; then 408.",
+)  # fmt: skip
+@click.option(
+    "--keep-alive-timeout", default=0.0, show_default=True, type=click.FloatRange(0, 3600),
+    help="http: seconds that a connection may wait for its next request, 0 for ever.",
+)  # fmt: skip
 @click.option("--reset", is_flag=True, help="accept-close: with a RST instead of a FIN.")
 @click.option(
     "--fault", "faults", metavar="NAME[:ARG][@PROBABILITY]", multiple=True, callback=faults_of,
@@ -94,6 +102,8 @@ def serve(
     body_file: Path | None,
     status: int,
     delay: float,
+    request_timeout: float,
+    keep_alive_timeout: float,
     reset: bool,
     faults: list[tuple[Fault, float]],
     fault_seed: int,
@@ -129,7 +139,7 @@ def serve(
     # A kernel that leaves a checksum out does not look at it either.
     offload = offload and not any(isinstance(fault, Corrupt) for fault, _ in faults)
     modes: dict[str, Callable[[], Mode]] = {
-        "http": lambda: Http(content, status, delay),
+        "http": lambda: Http(content, status, delay, request_timeout, keep_alive_timeout),
         "echo": Echo,
         "discard": Discard,
         "chargen": Chargen,

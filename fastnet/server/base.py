@@ -1,5 +1,6 @@
 """The loop of the load-test server, and what a mode has to say."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +18,7 @@ IDLE = 100_000_000
 class Session:
     """One connection of a mode: reads what came, writes what fits, closes when the peer has.
 
-    :ivar pending: bytes that did not fit under the send buffer's limit yet
+    :ivar pending: what did not fit under the send buffer's limit yet, in order and without a copy; None when nothing waits
     """
 
     __slots__ = ("connection", "pending", "server")
@@ -25,7 +26,7 @@ class Session:
     def __init__(self, connection: Connection, server: "LoadServer") -> None:
         self.connection = connection
         self.server = server
-        self.pending = b""
+        self.pending: deque[memoryview] | None = None
 
     def received(self, data: bytes, now: int) -> None:
         """Bytes from the peer."""
@@ -42,22 +43,38 @@ class Session:
         if not self.pending:
             self.connection.close(now)
 
+    def over(self) -> None:
+        """The connection is closed, or the stack does the rest alone."""
+
     def write(self, data: bytes) -> None:
-        """Send, keeping what does not fit yet."""
-        if self.pending:
-            self.pending += data
-            return
-        sent = self.connection.send(data)
-        self.server.bytes_sent += sent
-        if sent < len(data):
-            self.pending = data[sent:]
+        """Send; what does not fit yet is kept as it is, so ``data`` must not change."""
+        sent = 0
+        if self.pending is None:
+            sent = self.connection.send(data)
+            self.server.bytes_sent += sent
+            if sent == len(data):
+                return
+            self.pending = deque()
+        self.pending.append(memoryview(data)[sent:])
+
+    def write_pending(self) -> None:
+        """Send as much of what waits as fits."""
+        pending = self.pending
+        while pending:
+            data = pending[0]
+            sent = self.connection.send(data)
+            self.server.bytes_sent += sent
+            if sent < len(data):
+                pending[0] = data[sent:]
+                return
+            pending.popleft()
+        self.pending = None
 
     def ready(self, now: int) -> None:
         """The stack has news of the connection."""
         connection = self.connection
         if self.pending and connection.writable():
-            data, self.pending = self.pending, b""
-            self.write(data)
+            self.write_pending()
         # Read only while the peer reads: what waits is bounded by what one read can cause.
         while self.wants_more() and connection.readable():
             data = connection.receive(READ)
@@ -146,6 +163,7 @@ class LoadServer:
         if session.connection.owner is session:
             session.connection.owner = None
             self.open -= 1
+            session.over()
 
     def run(self, stopped: Callable[[], bool], tick: Callable[[Report], None], interval: float = 1.0) -> Report:
         """Serve until ``stopped`` says so; ``tick`` gets a report every ``interval`` seconds. The last report."""

@@ -27,7 +27,7 @@ class _ChargenSession(Session):
 
     def ended(self, now: int) -> None:
         # Who has shut down its side wants no more characters.
-        self.pending = b""
+        self.pending = None
         self.connection.close(now)
 
 

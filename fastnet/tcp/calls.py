@@ -121,6 +121,9 @@ class UserCalls(Tcb):
         sender = self.sender
         if sender is None:
             sender = self.need_sender()
+        elif sender.fin_queued:
+            # SYN-RECEIVED, after a shutdown.
+            raise BrokenPipeError(errno.EPIPE, "the sending side is closed")
         room = sender.room(self)
         if room <= 0:
             sender.full = True
@@ -193,6 +196,8 @@ class UserCalls(Tcb):
             return 0
         if self.sender is None:
             return min(self.send_limit or self.context.settings.tcp_wmem[2], self.context.settings.tcp_notsent_lowat)
+        if self.sender.fin_queued:
+            return 0
         return max(0, self.sender.room(self))
 
     def urgent_left(self) -> int:
@@ -207,7 +212,7 @@ class UserCalls(Tcb):
     # ---- The end ----
 
     def shutdown(self) -> None:
-        """CLOSE as RFC 9293 has it: no more to send, but still to receive (SHUT_WR)."""
+        """CLOSE as RFC 9293 has it: no more to send, but still to receive (SHUT_WR). Where our side is closed already, nothing."""
         if self.context.forked:
             self.context.check()
         if self.state == ESTABLISHED or self.state == CLOSE_WAIT:

@@ -37,6 +37,7 @@ cdef class ActiveConnection(Connection):
     @cython.locals(offer=Request, limit=cython.int, over=cython.bint)
     cpdef state_timeout(self, long long now)
     cpdef send_pending(self, long long now)
+    cpdef shutdown(self)
     cpdef close(self, long long now)
     cpdef abort(self, long long now)
     cpdef unreachable(self, int number, bint hard, long long now)

@@ -304,6 +304,20 @@ class ActiveConnection(Connection):
         else:
             Connection.send_pending(self, now)
 
+    def shutdown(self) -> None:
+        """CLOSE for sending alone (RFC 9293 section 3.10.4). In SYN-SENT it ends the open: the program is told ECONNRESET, as on Linux
+        (inet_shutdown(), tcp_disconnect()). In SYN-RECEIVED the FIN waits until the handshake is complete.
+        """
+        if self.context.forked:
+            self.context.check()
+        if self.state == SYN_SENT:
+            self.error = errno.ECONNRESET
+            self.finish(EVENT_CLOSE)
+        elif self.state == SYN_RECEIVED:
+            self.need_sender().fin_queued = True
+        else:
+            Connection.shutdown(self)
+
     def close(self, now: int) -> None:
         """CLOSE (RFC 9293 section 3.10.4): before the handshake is over there is nothing to end in order."""
         if self.context.forked:

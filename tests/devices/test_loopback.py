@@ -95,10 +95,15 @@ def test_127_0_0_1_is_an_address_like_any_other_here() -> None:
         server.close()
 
 
-def test_another_device_does_not_loop_back() -> None:
+def test_another_device_is_not_asked_to() -> None:
+    """What goes to the stack itself is delivered without it; 127.0.0.0/8 is for devices that loop back."""
     stack = Stack(MemoryDevice(), ADDRESSES)
-    with pytest.raises(OSError, match="does not loop back"):
-        stack.connect("198.18.0.1", 80)
+    listener = stack.listen("198.18.0.1", 80)
+    stack.connect("198.18.0.1", 80)
+    stack.flush(stack.clock())
+    assert listener.accept() is not None and stack.device.drain() == []
+    with pytest.raises(OSError, match="no TCP connection"):
+        stack.connect("127.0.0.1", 80)
 
 
 def test_a_full_device_drops_and_says_so() -> None:

@@ -149,15 +149,17 @@ def test_as_the_kernels_step_by_step(driver: Driver) -> None:
 
 
 def test_a_failed_socket_that_connects_again(driver: Driver) -> None:
-    """The kernel's socket shows EPOLLHUP between the two; ours cannot. The number stays."""
-    with socket.create_server((KERNEL, 7000)), Socket(driver) as sock:
+    """The kernel's socket shows EPOLLHUP between the two; ours cannot. The number stays, and epoll need not be told of it again."""
+    with socket.create_server((KERNEL, 7000)), Socket(driver) as sock, select.epoll() as epoll:
         number = sock.fileno()
+        epoll.register(number, select.EPOLLOUT)
         with pytest.raises(ConnectionRefusedError):
             sock.connect((KERNEL, 7001))
         assert becomes(sock, "OUT") == "OUT"
         sock.setblocking(False)
         assert sock.connect_ex((KERNEL, 7000)) == errno.EINPROGRESS
         assert becomes(sock, "OUT") == "OUT" and sock.fileno() == number
+        assert epoll.poll(10) == [(number, select.EPOLLOUT)]
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 

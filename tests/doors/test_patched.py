@@ -4,12 +4,15 @@ import contextlib
 import gc
 import http.client
 import http.server
+import os
 import select
+import selectors
 import smtplib
 import socket
 import socketserver
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -23,6 +26,7 @@ import pytest
 import requests
 
 import fastnet
+from fastnet import watches
 from fastnet.ambient import Ambient
 from fastnet.devices import MemoryDevice
 from fastnet.driver import Driver
@@ -348,6 +352,162 @@ def test_options_and_timeouts_go_along(world: Driver) -> None:
         theirs.close()
 
 
+def events_of(epoll: select.epoll, number: int, timeout: float = 10) -> int:
+    return dict(epoll.poll(timeout)).get(number, 0)
+
+
+@pytest.mark.parametrize("how", ["connect", "bind"])
+def test_epoll_was_told_of_it_before_it_was_decided(how: str, world: Driver) -> None:
+    """Frameworks register a socket and then bind or connect it (pyftpdlib): what epoll was told still holds, with its flags."""
+    with contextlib.ExitStack() as stack:
+        first, second, sock, other = (stack.enter_context(each) for each in (select.epoll(), select.epoll(), socket.socket(), REAL()))
+        number = sock.fileno()
+        first.register(number, select.EPOLLIN)
+        second.register(number, select.EPOLLIN | select.EPOLLET)
+        other.settimeout(10)
+        if how == "bind":
+            sock.bind((STACK, 0))
+            sock.listen()
+            assert events_of(first, number, 0) == events_of(second, number, 0) == 0, "the kernel's unconnected socket hung up"
+            other.connect(sock.getsockname())
+        else:
+            other.bind((KERNEL, 0))
+            other.listen()
+            sock.connect(other.getsockname())
+            assert events_of(first, number, 0) == events_of(second, number, 0) == 0
+            theirs, _ = other.accept()
+            theirs.send(b"x")
+            stack.callback(theirs.close)
+        for epoll in (first, second):
+            assert events_of(epoll, number) == select.EPOLLIN
+        assert events_of(first, number, 0) & select.EPOLLIN and events_of(second, number, 0) == 0, "edge-triggered stays so"
+        first.modify(number, 0)
+        second.unregister(number)
+
+
+def test_epoll_keeps_all_64_bits_of_what_it_gives_back(world: Driver) -> None:
+    """Loops in C put more than the number there."""
+    with select.epoll() as epoll, socket.socket() as sock:
+        number = sock.fileno()
+        watches._control(watches.Watch(epoll.fileno(), select.EPOLLIN, 0xFEDCBA98 << 32 | number), watches.EPOLL_CTL_ADD, number)
+        before = watches.watches(number)
+        sock.bind((STACK, 0))
+        assert watches.watches(number) == before == [watches.Watch(epoll.fileno(), before[0].events, 0xFEDCBA98 << 32 | number)]
+
+
+def test_a_copy_of_the_descriptor_is_not_watched_in_its_place(world: Driver) -> None:
+    with select.epoll() as epoll, socket.socket() as sock:
+        number = sock.fileno()
+        copy = os.dup(number)
+        epoll.register(number, select.EPOLLIN)
+        assert events_of(epoll, number) & select.EPOLLHUP
+        sock.bind((STACK, 0))
+        sock.listen()
+        assert epoll.poll(0) == [], "the kernel's socket, which hangs up, is still there under the other number"
+        os.close(copy)
+
+
+def test_selectors_that_were_there_before(world: Driver) -> None:
+    """The loop of asyncore and pyftpdlib: one selector, sockets registered as they are made."""
+    with selectors.DefaultSelector() as selector, socket.socket() as listener:
+        listener.setblocking(False)
+        selector.register(listener, selectors.EVENT_READ)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("", 0))
+        listener.listen()
+        with REAL() as client:
+            client.settimeout(10)
+            client.connect((STACK, listener.getsockname()[1]))
+            assert [key.fileobj for key, _ in selector.select(10)] == [listener]
+            accepted, _ = listener.accept()
+            with accepted:
+                selector.register(accepted, selectors.EVENT_READ)
+                client.send(b"hello")
+                assert [key.fileobj for key, _ in selector.select(10)] == [accepted]
+                assert accepted.recv(10) == b"hello"
+                selector.unregister(accepted)
+
+
+def test_a_client_that_epoll_knows_may_still_become_the_kernels(world: Driver) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as sock, select.epoll() as epoll:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        number = sock.fileno()
+        epoll.register(number, select.EPOLLIN)
+        sock.bind(("", 0))
+        sock.settimeout(10)
+        port = sock.getsockname()[1]
+        sock.connect(listener.getsockname())
+        assert sock.fileno() == number and sock.getsockname() == ("127.0.0.1", port) and sock.gettimeout() == 10
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        assert not world.names._holders
+        accepted, _ = listener.accept()
+        assert events_of(epoll, number, 0) == 0
+        accepted.send(b"x")
+        assert events_of(epoll, number) == select.EPOLLIN and sock.recv(9) == b"x"
+        accepted.close()
+
+
+METHODS = {
+    "recv": (1,), "recv_into": (bytearray(1),), "recvfrom": (1,), "recvfrom_into": (bytearray(1),), "recvmsg": (1,),
+    "recvmsg_into": ([bytearray(1)],), "send": (b"x",), "sendall": (b"x",), "sendto": (b"x", (KERNEL, 1)), "sendmsg": ([b"x"],),
+    "getsockname": (), "getpeername": (), "getsockopt": (socket.SOL_SOCKET, socket.SO_ERROR), "shutdown": (socket.SHUT_WR,),
+    "connect": ((KERNEL, 1),), "bind": (("", 0),), "listen": (), "accept": (),
+}  # fmt: skip
+"""Methods of the base class that touch a descriptor, and arguments for each."""
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_that_were_taken_before_refuse(name: str, world: Driver) -> None:
+    """A module that took ``socket.socket.recv`` before (trio does) moves no bytes between nobody and nobody: it is told."""
+    with REAL() as listener:
+        listener.bind((KERNEL, 0))
+        listener.listen()
+        ours = socket.create_connection(listener.getsockname(), timeout=10)
+        theirs, _ = listener.accept()
+        with ours, theirs:
+            number = ours.fileno()
+            theirs.send(b"for ours")
+            assert select.select([ours], [], [], 10)[0]
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                getattr(REAL, name)(ours, *METHODS[name])
+            assert ours.fileno() == number and select.select([ours], [ours], [], 0) == ([ours], [ours], [])
+            ours.send(b"for theirs")
+            theirs.settimeout(10)
+            assert ours.recv(99) == b"for ours" and theirs.recv(99) == b"for theirs", "nothing is lost"
+
+
+def test_its_own_addresses(world: Driver) -> None:
+    """A server and its client in one program, on the stack's address and on another one; the kernel's would go over ``lo``."""
+    for bound, to, source in (("", STACK, STACK), (STACK, STACK, STACK), ("198.18.0.3", "198.18.0.3", "198.18.0.3")):
+        with serving(http.server.ThreadingHTTPServer((bound, 0), Page)) as server:
+            port = server.server_address[1]
+            with requests.Session() as session:
+                for i in range(3):
+                    assert session.get(f"http://{to}:{port}/{i}", timeout=10).text == f"you asked for /{i}"
+                assert session.post(f"http://{to}:{port}/", data=bytes(3 << 20), timeout=20).text == f"you sent {3 << 20} bytes"
+        with socket.create_server((to, 0)) as listener, socket.create_connection(listener.getsockname(), 10) as client:
+            assert client.getsockname()[0] == source and client.getpeername() == listener.getsockname()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((STACK, 1), timeout=10)
+
+
+def test_another_patch_in_its_place(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent's, in either order: said aloud, before or after."""
+
+    class Green:
+        pass
+
+    with pytest.warns(RuntimeWarning, match="replaced socket.socket inside"), fastnet.patched(driver):
+        socket.socket = Green  # type: ignore[misc, assignment]
+    assert socket.socket is REAL
+    monkeypatch.setattr(socket, "socket", Green)
+    with pytest.raises(RuntimeError, match=r"taken the place of socket\.socket"), fastnet.patched(driver):
+        pass
+    program = "import socket; socket.socket = type('Green', (), {}); import fastnet.socket"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ImportError: __main__ has taken the place of socket.socket" in done.stderr
+
+
 def test_what_is_a_socket(world: Driver) -> None:
     class Own(socket.socket):
         pass
@@ -404,8 +564,6 @@ def test_one_that_nobody_closes(world: Driver) -> None:
 
 
 def test_importing_fastnet_costs_nothing() -> None:
-    import sys
-
     program = "import sys; before = set(sys.modules); import fastnet; print([m for m in set(sys.modules) - before if 'numpy' in m])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

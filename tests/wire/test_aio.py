@@ -598,3 +598,24 @@ def test_fastnet_serve_asgi(tmp_path: pathlib.Path) -> None:
     (tmp_path / "hello.py").write_text(HELLO)
     done = fastnet("serve", "asgi", "hello:app", "--", "curl", "-s", "-m", "20", "http://198.18.0.2:8080/", directory=tmp_path)
     assert done.stdout == "hello" and done.returncode == 0, done.stderr
+
+
+def test_its_own_address(namespace: Namespace) -> None:
+    """A server and its client in one loop: what goes from the stack to itself needs no device, and wakes the loop all the same."""
+
+    async def main() -> None:
+        async def upper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write((await reader.read()).upper())
+            writer.close()
+
+        server = await asyncio.start_server(upper, STACK, 0)
+        reader, writer = await asyncio.open_connection(STACK, server.sockets[0].getsockname()[1])
+        writer.write(b"x" * 1_000_000)
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 20) == b"X" * 1_000_000
+        writer.close()
+        server.close()
+
+    stack = Stack(namespace.add_tun(), (STACK,))
+    with asyncio.Runner(loop_factory=lambda: new_event_loop(Ambient(Driver(stack)))) as runner:
+        runner.run(main())

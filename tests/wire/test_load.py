@@ -229,6 +229,17 @@ def test_serve_http_refuses_what_is_no_request() -> None:
     assert fastnet("serve", "http", "--", sys.executable, "-c", program).stdout == "HTTP/1.1 400 Bad Request b''\n"
 
 
+def test_serve_http_ends_slow_and_idle_connections() -> None:
+    program = (
+        "import socket; s = socket.create_connection(('198.18.0.2', 8080), 5); s.sendall(b'GET / HTTP/1.1\\r\\n'); "
+        "print(s.recv(9999).split(b'\\r\\n')[0].decode()); s = socket.create_connection(('198.18.0.2', 8080), 5); "
+        "s.sendall(b'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'); print(s.recv(9999)[:12], s.recv(1))"
+    )
+    options = ("--request-timeout", "0.3", "--keep-alive-timeout", "0.2")
+    done = fastnet("serve", "http", *options, "--", sys.executable, "-c", program)
+    assert done.stdout == "HTTP/1.1 408 Request Timeout\nb'HTTP/1.1 200' b''\n"
+
+
 @pytest.mark.parametrize(
     ("mode", "program", "says"),
     [

@@ -1,0 +1,91 @@
+"""Packets from a stack to itself, over a device that does not bring them back.
+
+Linux routes what goes to an own address over ``lo``. Here such packets are taken out of the transmit ring, and arrive before the device
+is looked at again. No capture and no impairment of the device sees them.
+"""
+
+import ipaddress
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+from fastnet._ring import HEADROOM, OWN, PacketRing
+from fastnet.tcp.context import Timed
+
+LIMIT = 4096
+"""Packets that may wait; more are dropped and counted under DeviceTxErrors, as on any link."""
+ROUNDS = 64
+"""Batches that are delivered in one go; what still comes then is left for the next poll."""
+SOURCE = 12
+"""Where the addresses are in an IPv4 header (RFC 791 section 3.1), bytes; the target follows the source."""
+
+
+class Hairpin(Timed):
+    """The stack's way to itself. It is made with the first connection that takes it.
+
+    :param stack: the ``Stack``
+    """
+
+    __slots__ = ("outward", "own", "stack", "waiting")
+
+    def __init__(self, stack: Any) -> None:
+        self.timer = -1
+        self.stack = stack
+        self.waiting: deque[bytes] = deque()
+        # What a ring holds for the device beside packets for the stack: made when it is needed.
+        self.outward: PacketRing | None = None
+        own = b"".join(ipaddress.IPv4Address(address).packed for address in single_addresses(stack.addresses))
+        # In network order, as in the packets.
+        self.own = np.frombuffer(own, dtype=np.uint32)
+
+    def divert(self, ring: PacketRing) -> PacketRing:
+        """Take the stack's own packets out of a transmit ring; what is left for the device, in this ring or in another."""
+        count = ring.count
+        if count == 0:
+            return ring
+        addresses = np.ascontiguousarray(ring.memory[:count, HEADROOM + SOURCE : HEADROOM + SOURCE + 8]).view(np.uint32)
+        ours = (addresses[:, 0] == addresses[:, 1]) | np.isin(addresses[:, 1], self.own)
+        if not ours.any():
+            return ring
+        outward = self.outward
+        if outward is None:
+            outward = self.outward = PacketRing(ring.slots, ring.capacity)
+        outward.clear()
+        for slot in range(count):
+            packet = ring.packet(slot)
+            if not ours[slot]:
+                outward.append(packet)
+                outward.checked[outward.count - 1] = ring.checked[slot]
+                outward.segment_sizes[outward.count - 1] = ring.segment_sizes[slot]
+            elif len(self.waiting) < LIMIT:
+                self.waiting.append(packet.tobytes())
+            else:
+                self.stack.counters.DeviceTxErrors += 1
+        ring.clear()
+        return outward
+
+    def deliver(self, now: int) -> None:
+        """Let what waits arrive, and what is answered to it; the receive ring is empty."""
+        stack = self.stack
+        received = stack.received
+        for _ in range(ROUNDS):
+            if not self.waiting or received.count:
+                break
+            while self.waiting and received.count < received.slots:
+                received.append(self.waiting.popleft())
+                received.checked[received.count - 1] = OWN
+            stack.packets_arrive(now)
+            stack.send(now)
+        if self.waiting and self.timer < 0:
+            # Whatever drives the stack looks at its timers.
+            self.timer = stack.context.timers.add(self, now)
+
+    def timer_fires(self, now: int) -> None:
+        """The flush at the end of this poll delivers."""
+        self.timer = -1
+
+
+def single_addresses(texts: tuple[str, ...]) -> list[str]:
+    """Those of a stack's addresses that are not networks."""
+    return [text.removesuffix("/32") for text in texts if "/" not in text or text.endswith("/32")]
