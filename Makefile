@@ -13,8 +13,8 @@ JOBS ?= 1
 # cython-lint calls pycodestyle by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all build compare test bench lint docs debug-test fuzz fuzz-differential misuse properties wheel-test clean \
-    system-build system-run system-test
+.PHONY: all build compare test test-interpreters bench lint docs debug-test fuzz fuzz-differential misuse mutate properties wheel-test \
+    clean system-build system-run system-test
 # The check of the system comes before the build, which takes minutes.
 .NOTPARALLEL:
 all: build
@@ -45,6 +45,24 @@ compare: system-run $(BUILD)
 test: system-test $(BUILD)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 	FASTNET_PURE=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# The suite on every other interpreter of the machine that fastnet takes, each with an environment and a build of its own beside this one:
+# an extension's file name says which interpreter it is of. TESTS chooses a part, FOUND the interpreters.
+FOUND ?= $(shell scripts/interpreters $(BIN)/python)
+TESTS ?= tests
+test-interpreters: $(BUILD)
+	@[ -n "$(FOUND)" ] || echo "fastnet: there is no other Python of 3.11 or newer here"
+	@for python in $(FOUND); do \
+	    venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "== $$python, $$venv"; \
+	    $(MAKE) --no-print-directory build PYTHON=$$python VENV=$$venv || exit 1; \
+	    $$venv/bin/python -m pytest -q -n $(WORKERS) $(TESTS) $(ARGS) || exit 1; \
+	    FASTNET_PURE=1 $$venv/bin/python -m pytest -q -n $(WORKERS) $(TESTS) $(ARGS) || exit 1; \
+	done
+
+# Small changes to fastnet that the tests have to notice: docs/mutation.md.
+mutate: $(BUILD)
+	$(BIN)/python -m tests.mutate $(ARGS)
 
 bench: $(BUILD)
 	$(BIN)/python -m pytest bench $(ARGS)

@@ -96,6 +96,8 @@ def test_the_servers_leave_urgent_data_and_the_ds_field_alone() -> None:
     (("def test_a_segment", "def other(): pytest.skip('x')\ndef test_a_segment"), None),
     (("tests/one.py::test_a_segment", "some day"), "neither a test nor a reason"),
     (("tests/one.py::test_a_segment", "out of scope: so it is"), None),
+    (("tests/one.py::test_a_segment", "tests/one.py::test_a_segment; tests/one.py::test_none"), "does not exist"),
+    (("tests/one.py::test_a_segment", "tests/one.py::test_a_segment but not the rest"), None),
 ])  # fmt: skip
 def test_a_proof_must_be_a_test_that_runs(
     change: tuple[str, str], says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

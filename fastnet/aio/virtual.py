@@ -54,6 +54,14 @@ class VirtualEventLoop(EventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, *timeout: float | None) -> None:
+        """As asyncio's; virtual time stands still until its threads have ended, so that a timeout is none of virtual time either."""
+        self.threads += 1
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self.threads -= 1
+
     def _thread_done(self, _future: "asyncio.Future[Any]") -> None:
         self.threads -= 1
 

@@ -8,6 +8,7 @@ from fastnet.tcp.numbers import HALF, MASK
 from fastnet.tcp.tcb import Tcb
 
 UNREACHABLE = 3
+PARAMETER_PROBLEM = 12
 
 FRAGMENTATION_NEEDED = 4
 CODES: dict[int, tuple[int, bool]] = {
@@ -17,7 +18,7 @@ CODES: dict[int, tuple[int, bool]] = {
     3: (errno.ECONNREFUSED, True),
     5: (errno.EOPNOTSUPP, False),
     6: (errno.ENETUNREACH, True),
-    7: (errno.EHOSTUNREACH, True),
+    7: (errno.EHOSTDOWN, True),
     8: (errno.ENONET, True),
     9: (errno.ENETUNREACH, True),
     10: (errno.EHOSTUNREACH, True),
@@ -43,9 +44,10 @@ def error_arrives(seg: Segment, context: Context, now: int) -> None:
     if seg.icmp_type == UNREACHABLE:
         if seg.icmp_code == FRAGMENTATION_NEEDED:
             endpoint.path_narrowed(seg.icmp_mtu, now)
-        else:
-            error, hard = CODES.get(seg.icmp_code, (errno.EHOSTUNREACH, False))
+        elif seg.icmp_code in CODES:
+            # A code that nobody has defined says nothing (NR_ICMP_UNREACH).
+            error, hard = CODES[seg.icmp_code]
             endpoint.unreachable(error, hard, now)
     else:
         # Time exceeded, parameter problem: soft, whatever they say (MUST-56).
-        endpoint.unreachable(errno.EHOSTUNREACH, False, now)
+        endpoint.unreachable(errno.EPROTO if seg.icmp_type == PARAMETER_PROBLEM else errno.EHOSTUNREACH, False, now)

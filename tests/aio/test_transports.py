@@ -5,6 +5,7 @@ import contextvars
 import socket
 import struct
 import tempfile
+import time
 from typing import Any
 
 import pytest
@@ -700,3 +701,18 @@ def test_an_interrupt_goes_through_and_loses_nobodys_news(virtual: World) -> Non
     assert servers[2].data == b"third"
     LEFT.clear()
     loop.close()
+
+
+def test_the_end_of_the_executor_takes_no_virtual_time(virtual: World) -> None:
+    """Since Python 3.12 asyncio.Runner waits for it with a timeout of 300 s, which must not pass while a thread still works."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, time.sleep, 0.001)
+        loop.run_in_executor(None, time.sleep, 0.2)
+        return loop.time()
+
+    with asyncio.Runner(loop_factory=virtual.new_loop) as runner:
+        loop = runner.get_loop()
+        began = runner.run(main())
+    assert loop.time() == began

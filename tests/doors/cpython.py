@@ -10,6 +10,7 @@ been made says nothing about fastnet, and is not counted; nor is one that fails 
 import argparse
 import importlib.util
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -74,11 +75,19 @@ REASONS: dict[str, str] = {
 }
 """Test -> why it does not pass, or is not run."""
 
+LATE: dict[str, str] = {
+    r"(TimeoutError|timed out)\b": "a wait of its own ran out",
+    r"elapsed|not (less|greater) than|took too long": "it measures how long something took",
+}
+"""What the last line of a failure says when a busy machine may be to blame -> that reason. No other failure gets a second try."""
+
 
 class Judge(unittest.TestResult):
     """Notes the outcome of each test that had a fastnet socket.
 
     :ivar passed: tests that did; ``failed``: the others, with what they said
+    :ivar left_out: tests that skip themselves, with the reason
+    :ivar without: how many passed without a fastnet socket
     """
 
     def __init__(self, aloud: bool) -> None:
@@ -86,6 +95,8 @@ class Judge(unittest.TestResult):
         self.aloud = aloud
         self.passed: list[str] = []
         self.failed: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
+        self.without = 0
         self.made = 0
         self._before = 0
 
@@ -102,6 +113,12 @@ class Judge(unittest.TestResult):
     def addSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
         if self.made > self._before:
             self.passed.append(name(test))
+        else:
+            self.without += 1
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802
+        super().addSkip(test, reason)
+        self.left_out[name(test)] = reason
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
         super().addFailure(test, err)
@@ -174,6 +191,12 @@ def pair() -> tuple[socket.socket, socket.socket]:
         return here, listener.accept()[0]
 
 
+def may_be_late(text: str) -> str:
+    """Why a failure may be the machine's: one of the reasons of ``LATE``; empty where it may not."""
+    last = text.strip().splitlines()[-1]
+    return next((reason for pattern, reason in LATE.items() if re.search(pattern, last)), "")
+
+
 def fails_on_the_kernel(test: str) -> bool:
     """Does a test say nothing about fastnet, but about the machine, or a library that is not of its version?"""
     command = [sys.executable, "-W", "ignore", "-m", "unittest", f"test.{test}"]
@@ -215,11 +238,17 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="name each test with its time, and show all that a failed one said")
     arguments = parser.parse_args()
     result = judge(arguments.only, arguments.verbose, arguments.hopeless)
-    failed = [test for test in result.failed if test not in REASONS]
+    for module in MODULES:
+        if importlib.util.find_spec(f"test.{module}") is None:
+            print(f"not of this Python: {module}")
+    for test, reason in sorted(result.left_out.items()) if arguments.verbose else ():
+        print(f"skips itself: {test}: {reason}")
     # Some wait for fractions of a second, which a busy machine does not have: once more, alone.
-    for test in judge(failed, arguments.verbose, False).passed if failed else []:
-        print(f"passes the second time: {test}")
-        result.failed.pop(test, None)
+    late = {test: reason for test, text in result.failed.items() if test not in REASONS and (reason := may_be_late(text))}
+    again = judge(list(late), arguments.verbose, False).passed if late else []
+    for test in [test for test in late if test in again]:
+        print(f"passes the second time: {test}: {late[test]}: {result.failed[test].strip().splitlines()[-1]}")
+        del result.failed[test]
         result.passed.append(test)
     for test in [test for test in result.failed if test not in REASONS and fails_on_the_kernel(test)]:
         print(f"fails over the kernel too: {test}")
@@ -229,7 +258,10 @@ def main() -> int:
         print(f"{test}\n{text}" if arguments.verbose else f"fails: {test}: {text.strip().splitlines()[-1]}")
     for test in sorted(set(REASONS) & set(result.passed)):
         print(f"passes, though there is a reason why not: {test}")
-    print(f"{len(result.passed)} pass, {len(result.failed)} do not, {len(unknown)} of them without a known reason")
+    print(
+        f"{len(result.passed)} pass, {len(result.failed)} do not, {len(unknown)} of them without a known reason; {len(late)} tried twice, "
+        f"{len(result.left_out)} skip themselves, {result.without} pass without a fastnet socket"
+    )
     if arguments.write:
         PAGE.write_text(page(result))
     return 1 if unknown else 0

@@ -307,10 +307,13 @@ def test_the_address_says_whose_it_is(world: Driver) -> None:
         assert one.type == socket.SOCK_DGRAM
     assert world.stack.counters.TcpActiveOpens == 0
     with socket.socket() as listener:
+        listener.settimeout(10)
         listener.listen()
         with REAL() as client:
             client.settimeout(10)
             client.connect((STACK, listener.getsockname()[1]))
+            # The kernel's end is connected once the SYN-ACK is there; the stack's when the ACK of that has come.
+            listener.accept()[0].close()
     assert world.stack.counters.TcpPassiveOpens == 1
 
 

@@ -5,6 +5,7 @@ import itertools
 import pytest
 from scapy.layers.inet import TCP
 
+from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcpinfo import LAYOUT, NAMES, tcp_info
@@ -77,6 +78,62 @@ def test_karns_rule() -> None:
     wire.wait(0.2)
     ack(peer, 201)
     assert rtt.srtt == 112_500_000
+
+
+def test_the_timeout_follows_the_measurements() -> None:
+    """RFC 6298 section 2: SRTT = R, RTTVAR = R / 2 after the first, 7/8 and 3/4 of what was from then on; RTO = SRTT + 4 * RTTVAR.
+
+    Linux's bounds: at least SRTT + 200 ms, at most two minutes.
+    """
+    ms = 1_000_000
+    rtt = RttEstimator()
+    assert (rtt.srtt, rtt.rto) == (0, 1000 * ms)
+    rtt.measure(400 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 200 * ms, 1200 * ms)
+    rtt.measure(400 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 150 * ms, 1000 * ms)
+    rtt.measure(800 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (450 * ms, 212.5 * ms, 1300 * ms)
+    rtt.measure(50 * ms)
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 259.375 * ms, 1437.5 * ms)
+    for _ in range(100):
+        rtt.measure(10 * ms)
+    assert abs(rtt.srtt - 10 * ms) < ms and rtt.rto == rtt.srtt + 200 * ms
+    assert [rtt.backed_off(n) for n in (0, 1, 5)] == [rtt.rto, 2 * rtt.rto, 32 * rtt.rto]
+    rtt.measure(200_000 * ms)
+    assert rtt.rto == rtt.backed_off(3) == 120_000 * ms
+
+
+def test_the_first_round_trip_sets_the_first_timeout() -> None:
+    """Seen on the wire: 400 ms and four times 200 ms after the handshake."""
+    wire = Wire()
+    peer, connection = connected(wire, delay=0.4)
+    connection.send(b"x")
+    wire.sent()
+    ((when, packet),) = wire.wait(1.3)
+    assert round(when, 3) == 1.2 and peer.relative(packet)[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("why", "lost"),
+    [("the same", True), ("another window", False), ("data", False)],
+)
+def test_what_a_duplicate_ack_is(why: str, lost: bool) -> None:
+    """RFC 5681 section 2: the same number and the same window, no data, while something is on its way. Three of them are a loss."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    peer.put("A", 1, 1, window=300)
+    connection.send(b"x" * 5000)
+    assert len(wire.sent()) == 5
+    at = 1
+    for i in range(6):
+        if why == "data":
+            peer.put("PA", at, 1, b"y", window=300)
+            at += 1
+        else:
+            peer.put("A", 1, 1, window=300 if why == "the same" else 301 + i)
+    assert (wire.counter("TcpRetransSegs") > 0) == lost
+    assert (connection.sender.recovery.state != 0) == lost
 
 
 def test_a_handshake_with_retransmissions_measures_nothing() -> None:
@@ -311,6 +368,39 @@ def test_duplicates_that_we_report() -> None:
     assert wire.counter("TCPDSACKOfoSent") == 1 and wire.counter("TCPDSACKOldSent") == 1
 
 
+@pytest.mark.parametrize(
+    ("came", "again", "twice", "acked"),
+    [
+        ([(1, 4)], (1, 4), (1, 4), 4),
+        ([(1, 4)], (1, 7), (1, 4), 7),
+        ([(1, 7)], (3, 5), (3, 5), 7),
+        ([(5, 9)], (1, 7), (5, 7), 9),
+        ([(5, 9)], (1, 12), (5, 9), 12),
+        ([(5, 9)], (1, 9), (5, 9), 9),
+        ([(5, 9), (11, 15)], (1, 6), (5, 6), 9),
+        ([(5, 9), (11, 15)], (1, 20), (5, 9), 20),
+        ([(5, 9)], (5, 9), (5, 9), 1),
+        ([(5, 9)], (7, 12), (7, 9), 1),
+        ([(5, 9)], (3, 6), (5, 6), 1),
+        ([(5, 9)], (3, 12), (5, 9), 1),
+    ],
+)
+def test_what_came_twice_is_said_exactly(came: list, again: tuple[int, int], twice: tuple[int, int], acked: int) -> None:
+    """RFC 2883 section 4: the first block says which bytes of this segment were there already; of several stretches the first."""
+    wire = Wire()
+    peer, _connection = connected(wire, SACK)
+    # Past the first segments, which are acknowledged at once anyway.
+    for begin, end in came:
+        peer.put("PA", begin, 1, b"x" * (end - begin))
+    (answer,) = peer.put("PA", again[0], 1, b"x" * (again[1] - again[0]))
+    assert peer.relative(answer)[2] == acked
+    blocks = dict(answer[TCP].options)["SAck"]
+    assert (blocks[0] - peer.iss, blocks[1] - peer.iss) == twice
+    (answer,) = peer.put("PA", 30, 1, b"y")
+    blocks = dict(answer[TCP].options)["SAck"]
+    assert (blocks[0] - peer.iss, blocks[1] - peer.iss) == (30, 31)
+
+
 @pytest.mark.parametrize("block", [(2001, -500), (1, 1), (-10, -10), (3001, 2001), (2001, 2001), (1, 2001), (4001, 9000)])
 def test_an_invalid_block_is_counted_and_not_used(block: tuple[int, int]) -> None:
     """The wrong way round, empty, from the missing byte on, or beyond what was sent: neither a SACK nor a D-SACK. The next block counts."""
@@ -346,3 +436,25 @@ def test_a_peer_that_takes_back_what_it_said() -> None:
     ack(peer, 1001)
     sent = [p for _, p in wire.wait(3)]
     assert wire.counter("TCPSACKReneging") == 1 and 1001 in seqs(peer, sent)
+
+
+def test_the_round_trip_of_an_ack_is_that_of_what_it_acknowledges() -> None:
+    """RFC 9438 and RFC 9406 are told of the last segment that this ACK covers (SampleRTT), whatever ACKs before it covered."""
+    told: list[int] = []
+
+    class Told(CongestionControl):
+        def acknowledged(self, ack: Acknowledgment) -> None:
+            told.append(ack.rtt)
+
+    wire = Wire()
+    peer, connection = connected(wire, SACK)
+    connection.set_congestion_control(Told)
+    for count in (9, 1):
+        connection.send(b"x" * MSS * count)
+        assert len(wire.sent()) == count
+        wire.now += 10_000_000
+    wire.now += 80_000_000
+    ack(peer, 1, 1 + 9 * MSS, 1 + 10 * MSS)
+    wire.now += 10_000_000
+    ack(peer, 1 + 9 * MSS)
+    assert told[-1] == 110_000_000, "though the ACK before it was for what was sent 10 ms later"

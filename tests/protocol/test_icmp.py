@@ -10,10 +10,12 @@ from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
 from tests.peer import PEER, STACK, Peer, Wire, call, icmp
 
-SOFT = [(3, 0, errno.ENETUNREACH), (3, 1, errno.EHOSTUNREACH), (3, 5, errno.EOPNOTSUPP), (11, 0, errno.EHOSTUNREACH),
-        (11, 1, errno.EHOSTUNREACH), (12, 0, errno.EHOSTUNREACH)]  # fmt: skip
-HARD = [(3, 2, errno.ENOPROTOOPT), (3, 3, errno.ECONNREFUSED), (3, 9, errno.ENETUNREACH), (3, 10, errno.EHOSTUNREACH),
-        (3, 13, errno.EHOSTUNREACH)]  # fmt: skip
+SOFT = [(3, 0, errno.ENETUNREACH), (3, 1, errno.EHOSTUNREACH), (3, 5, errno.EOPNOTSUPP), (3, 11, errno.ENETUNREACH),
+        (3, 12, errno.EHOSTUNREACH), (11, 0, errno.EHOSTUNREACH), (11, 1, errno.EHOSTUNREACH), (12, 0, errno.EPROTO)]  # fmt: skip
+HARD = [(3, 2, errno.ENOPROTOOPT), (3, 3, errno.ECONNREFUSED), (3, 6, errno.ENETUNREACH), (3, 7, errno.EHOSTDOWN),
+        (3, 8, errno.ENONET), (3, 9, errno.ENETUNREACH), (3, 10, errno.EHOSTUNREACH), (3, 13, errno.EHOSTUNREACH),
+        (3, 14, errno.EHOSTUNREACH), (3, 15, errno.EHOSTUNREACH)]  # fmt: skip
+"""Type, code, and the errno that Linux makes of it (icmp_err_convert, tcp_v4_err())."""
 
 
 class Owner:
@@ -88,6 +90,29 @@ def test_hard_errors_end_no_established_connection(kind: int, code: int, error: 
     wire.put(icmp(fin, kind, code))
     assert connection.state == State.FIN_WAIT_1
     assert [str(p[TCP].flags) for _, p in wire.wait(1.1)][:1] != []
+
+
+@pytest.mark.parametrize("code", [16, 17, 255])
+def test_a_code_that_nobody_defined_says_nothing(code: int) -> None:
+    """Linux: NR_ICMP_UNREACH."""
+    wire = Wire()
+    _, calling, syn = call(wire)
+    calling.owner = Owner()
+    assert wire.put(icmp(syn, 3, code)) == []
+    assert calling.state == State.SYN_SENT and calling.soft_error == 0 and wire.stack.take_ready() == []
+
+
+@pytest.mark.parametrize("kind", [3, 11, 12])
+def test_an_error_is_for_the_connection_that_it_quotes(kind: int) -> None:
+    """RFC 9293 MUST-54: the one whose segment it was hears of it, and no other, though all differ in one port alone."""
+    wire = Wire()
+    connections = [call(wire, local_port=5000 + i)[1:] for i in range(3)]
+    for connection, _ in connections:
+        connection.owner = Owner()
+    wire.put(icmp(connections[1][1], kind, 1))
+    assert [connection.soft_error != 0 for connection, _ in connections] == [False, True, False]
+    assert wire.stack.take_ready() == [connections[1][0]]
+    assert wire.counter("OutOfWindowIcmps") == wire.counter("IcmpInErrors") == 0
 
 
 def test_source_quench_is_ignored() -> None:
@@ -173,6 +198,20 @@ def test_fragmentation_needed_makes_segments_smaller_and_sends_again() -> None:
     connection.send(b"y" * 960)
     assert [len(p[TCP].payload) for p in wire.sent()] == [960], "and so it stays"
     assert wire.wait(300)[:1] != [] and wire.counter("TCPTimeouts") > 0
+
+
+def test_what_fits_the_narrower_way_is_not_sent_again() -> None:
+    """RFC 1191 section 3: the router dropped what was too large; what was smaller went through."""
+    wire = Wire()
+    peer, connection, _ = sending(wire, [("MSS", 1460)], b"x" * 1460)
+    connection.nodelay = True
+    connection.send(b"y" * 200)
+    (small,) = wire.sent()
+    assert peer.relative(small)[1] == 1461
+    connection.send(b"z" * 1460)
+    (last,) = wire.sent()
+    sent = wire.put(icmp(last, 3, 4, nexthopmtu=1000))
+    assert sorted(peer.relative(p)[1] for p in sent) == [1, 961, 1661, 2621]
 
 
 def test_fragmentation_needed_with_timestamps() -> None:

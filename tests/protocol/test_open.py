@@ -315,6 +315,23 @@ def test_both_ends_of_a_simultaneous_open_are_ours() -> None:
     assert ends[1].receive(9) == b"hello"
 
 
+def test_syns_in_a_simultaneous_open() -> None:
+    """RFC 9293 section 3.10.7.4, SYN-RECEIVED: its SYN again gets the SYN-ACK again; a SYN with another number is challenged (RFC 5961
+    section 4), even one that acknowledges ours."""
+    wire = Wire()
+    peer, connection, _ = call(wire)
+    peer.put("S", 0)
+    assert [peer.relative(p)[:3] for p in peer.put("S", 0)] == [("SA", 0, 1)]
+    assert wire.counter("TcpInNoFlags") == 0 and connection.state == State.SYN_RECEIVED
+    for flags in ("SA", "S"):
+        wire.wait(0.6)
+        assert [peer.relative(p)[:3] for p in peer.put(flags, 100, 1)] == [("A", 1, 1)]
+        assert connection.state == State.SYN_RECEIVED
+    assert wire.counter("TCPChallengeACK") == 2 and wire.counter("TcpInNoFlags") == 0
+    assert [peer.relative(p)[:3] for p in peer.put("SA", 0, 1)] == [("A", 1, 1)]
+    assert connection.state == State.ESTABLISHED
+
+
 def test_syn_received_remembers_where_it_came_from() -> None:
     """RFC 9293 MUST-11: refused after an active open, the program hears of it; a listener does not."""
     wire = Wire()
@@ -326,7 +343,7 @@ def test_syn_received_remembers_where_it_came_from() -> None:
     passive = Peer(wire, port=81)
     passive.syn()
     passive.put("R", 1)
-    assert not listener.syn_queue and not listener.accept_queue and State.LISTEN and not listener.closed
+    assert not listener.syn_queue and not listener.accept_queue and not listener.closed
 
 
 @pytest.mark.parametrize(("flags", "seq", "ack", "answer"), [

@@ -3,6 +3,7 @@
 from scapy.layers.inet import IP, TCP
 
 from fastnet.devices.impairment import Impairment
+from fastnet.sockopt import set_cork
 from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.states import State
 from fastnet.twins import Twins
@@ -149,3 +150,16 @@ def test_an_ack_that_comes_when_the_timer_is_due_counts_first() -> None:
         assert peer.put("A", 1, acked) == []
         assert wire.counter("TCPTimeouts") == wire.counter("TCPLossProbes") == wire.counter("TcpRetransSegs") == 0
         assert connection.sender is not None and connection.sender.deadline == 0
+
+
+def test_the_socket_option_reaches_the_cork() -> None:
+    """TCP_CORK through the table of socket options: off before there is anything to send, on, and off again."""
+    wire = Wire()
+    connection = Peer(wire).open(wire.stack.listen(STACK, 80))
+    set_cork(connection, 0)
+    assert connection.sender is None, "nothing is made for an option that says what is so anyway"
+    set_cork(connection, 1)
+    connection.send(b"x")
+    assert wire.sent() == []
+    set_cork(connection, 0)
+    assert [bytes(packet[TCP].payload) for packet in wire.sent()] == [b"x"]

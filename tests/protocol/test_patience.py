@@ -170,6 +170,25 @@ def test_r1_is_told() -> None:
     assert connection.state == State.ESTABLISHED and connection.error == 0
 
 
+def test_the_user_timeout_begins_anew_with_each_ack() -> None:
+    """RFC 5482: how long data may stay unacknowledged; what was acknowledged in between is not counted."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    wire.wait(300)
+    connection.need_patience().set_user_timeout(10_000)
+    connection.watch()
+    connection.nodelay = True
+    connection.send(b"one")
+    connection.send(b"two")
+    wire.sent()
+    wire.wait(6)
+    peer.put("A", 1, 4)
+    wire.wait(9)
+    assert connection.state == State.ESTABLISHED, "15 s after it was sent, 9 s after the peer was heard of"
+    wire.wait(9)
+    assert connection.state == State.CLOSED and connection.error == errno.ETIMEDOUT
+
+
 def test_r2_by_default_is_longer_than_100_seconds() -> None:
     """RFC 9293 SHLD-11: 15 retransmissions, 924.6 s at Linux's smallest RTO."""
     wire = Wire()

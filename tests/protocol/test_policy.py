@@ -92,8 +92,10 @@ def test_cookie(setting: int) -> None:
     assert not listener.syn_queue
     assert [peer.relative(a) for a in peer.put("PA", 1, 1, b"hi")] == [("A", 1, 3, b"")]
     assert listener.statistics().cookies_redeemed == 1
+    listener.set("backlog", 1)
+    Peer(wire, sport=3).syn()
     listener.set("backlog", 0)
-    assert Peer(wire, sport=2).put("S") == [], "the accept queue is full"
+    assert Peer(wire, sport=2).put("S") == [], "the accept queue is full (sk_acceptq_is_full(): more than the backlog)"
     assert refused(listener) == {"accept_queue_full": 1}
 
 
@@ -326,7 +328,7 @@ def test_wscale_timestamps_and_sack() -> None:
 
 def test_option_bytes_as_they_stand() -> None:
     """Timestamps of 1,000,000, an unknown option, a window scale of 2, no SACK; the clock goes on from there."""
-    raw = bytes.fromhex("0204 0200 fd04 abcd 080a 000f4240 0000004d 0303 02".replace(" ", ""))
+    raw = bytes.fromhex("0204 0600 fd04 abcd 080a 000f4240 0000004d 0303 02".replace(" ", ""))
     wire, listener = ruled(lambda arrival: Accept(options=raw))
     peer = Peer(wire)
     synack = raw_answer(wire, peer.packet("S", options=LINUX_SYN))

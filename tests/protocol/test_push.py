@@ -39,6 +39,35 @@ def test_corked_data_is_put_together() -> None:
     assert [len(p[TCP].payload) for p in peer.put("A", 1, 1001)] == [600]
 
 
+def test_letting_go_of_the_cork_sends_what_waits() -> None:
+    """tcp(7), TCP_CORK: what is queued is sent when the option is cleared; with nothing on its way, Nagle has nothing to wait for."""
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.set_cork(True)
+    connection.send(b"x" * 250)
+    assert wire.sent() == []
+    wire.wait(0.1)
+    connection.set_cork(False)
+    assert [peer.relative(p) for p in wire.sent()] == [("PA", 1, 1, b"x" * 250)]
+    peer.put("A", 1, 251)
+    assert wire.wait(10) == [], "and its 200 ms are over and done with"
+
+
+@pytest.mark.parametrize("nodelay", [False, True])
+def test_the_cork_holds_back_what_nodelay_would_send(nodelay: bool) -> None:
+    """tcp(7): TCP_CORK overrides TCP_NODELAY; without it, TCP_NODELAY is in force again."""
+    wire = Wire()
+    _peer, connection = connected(wire)
+    connection.nodelay = nodelay
+    connection.send(b"x")
+    assert len(wire.sent()) == 1
+    connection.set_cork(True)
+    connection.send(b"y")
+    assert wire.sent() == []
+    connection.set_cork(False)
+    assert len(wire.sent()) == nodelay
+
+
 def test_letting_go_sends_at_once() -> None:
     """TCP_CORK off: with nothing on its way, the rest leaves without waiting for the cork's 200 ms."""
     wire = Wire()

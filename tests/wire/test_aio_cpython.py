@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 WILDCARD = "it listens on every address, which is the stack's, and connects over loopback, which is the kernel's"
 EXPECTED = {
     "test_create_connection": "it asks for an instance of asyncio.Transport, which a compiled class cannot be (uvloop's are none either)",
@@ -24,14 +26,18 @@ def outcome(*names: str) -> dict[str, object]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# Debian has the interpreter's tests in a package of their own (libpython3-testsuite).
-if importlib.util.find_spec("test") and importlib.util.find_spec("test.test_asyncio"):
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("test") is None or importlib.util.find_spec("test.test_asyncio") is None,
+    reason="the interpreter's own tests are missing (Debian: libpython3-testsuite)",
+)
 
-    def test_streams() -> None:
-        result = outcome("test_streams", "test_buffered_proto", "test_server", "test_context")
-        assert result["failed"] == {} and result["run"] >= 60 and result["opened"] >= 10
 
-    def test_events() -> None:
-        result = outcome("test_events.EPollEventLoopTests", "test_sendfile.EPollEventLoopTests")
-        assert set(result["failed"]) <= set(EXPECTED), result
-        assert result["run"] >= 80 and result["opened"] >= 3
+def test_streams() -> None:
+    result = outcome("test_streams", "test_buffered_proto", "test_server", "test_context")
+    assert result["failed"] == {} and result["run"] >= 60 and result["opened"] >= 10
+
+
+def test_events() -> None:
+    result = outcome("test_events.EPollEventLoopTests", "test_sendfile.EPollEventLoopTests")
+    assert set(result["failed"]) <= set(EXPECTED), result
+    assert result["run"] >= 80 and result["opened"] >= 3

@@ -134,7 +134,8 @@ def test_compare(ending: str) -> None:
     json.dumps(as_dict)
     for name, row in as_dict["rows"].items():
         (sample,) = row["samples"]
-        assert sample["completed"] > 100 and row["failures"] == 0, name
+        # More than once round; how many more is the machine's affair.
+        assert sample["completed"] > 32 and row["failures"] == 0, name
         assert math.isclose(row["rate"], sample["completed"] / 0.3, rel_tol=0.5)
         assert 0 < row["p50"] <= row["p99"] < 0.3
     assert as_dict["rows"]["kernel"]["rate_ratio"] == as_dict["rows"]["kernel"]["cpu_ratio"] == 1
@@ -174,7 +175,7 @@ def test_server_stack_resets_what_it_accepts() -> None:
 FASTNET = [sys.executable, "-c", "from fastnet.cli.main import main; main()"]
 
 
-def fastnet(*arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+def fastnet(*arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*FASTNET, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -1,0 +1,499 @@
+"""Are the tests honest? Small changes are made to fastnet, one at a time, and the tests that reach the changed line have to notice.
+
+    python -m tests.mutate --seed 1 --tcp 300 --rest 200     sample, run, and write docs/mutation.md
+    python -m tests.mutate --rest 0                           only fastnet/tcp; what the page says of the rest stays
+    python -m tests.mutate --only fastnet/tcp/rtt.py         every mutant of one module; the page stays as it is
+    python -m tests.mutate --again                           the survivors of the last run
+
+It works in copies of the tree under build/mutate. The protocol runs uncompiled; a leaf is built anew for each of its mutants. Which
+tests reach a line is found by running them all under coverage.py: once, then those of files that have changed, all with ``--reach``.
+The tests that take least time run first, and one that has noticed a change to the same module before those. A mutant has survived when
+none of the tests that reach its line has failed, or none of those that together take less than ``--budget`` seconds. A kill by a test
+that depends on real time has to happen twice.
+
+A mutant that does what the original does is equivalent: tests/mutate/equivalent.tsv says which are, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.mutate.operators import Mutant, is_program, mutants
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "mutate"
+PAGE = ROOT / "docs" / "mutation.md"
+EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
+RESULTS = BUILD / "results.json"
+REACH = BUILD / "reach.json"
+SUITE = ["tests/protocol", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
+SUITE += ["tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
+LEFT_OUT = ["tests/doors/test_cpython.py", "tests/wire/test_aio_cpython.py", "tests/test_mutate.py"]
+"""Suites of others that run for minutes in a process of their own."""
+TIMED = ("tests/doors", "tests/wire", "tests/aio")
+"""Where a test waits in real time."""
+IN_PROCESSES = {
+    "fastnet/cli/": ["tests/wire/test_load.py", "tests/wire/test_faults.py", "tests/cli"],
+    "fastnet/load/": ["tests/wire/test_load.py", "tests/wire/test_bulk.py", "tests/wire/test_floods.py"],
+    "fastnet/load/_flood": ["tests/wire/test_floods.py"],
+    "fastnet/_tun": ["tests/wire/test_tun.py", "tests/wire/test_offload.py", "tests/wire/test_kernel_clients.py"],
+    "fastnet/aio/_wait": ["tests/aio", "tests/wire/test_aio.py"],
+    "fastnet/_": ["tests/leaves", "tests/devices", "tests/protocol"],
+    "fastnet/pytest_plugin": ["tests/test_pytest_plugin.py"],
+}
+"""Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
+DEFAULT_TIME = 2.0
+FIRST = 5
+LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in ("buffer", "checksum", "demux", "flow", "headers", "ring", "timer")}
+
+
+@dataclass
+class Outcome:
+    """What became of a mutant.
+
+    :ivar result: killed, survived, or unreached where no test runs its line
+    :ivar by: the test that noticed
+    :ivar cut: tests that were left out as they take too long
+    """
+
+    mutant: Mutant
+    before: str
+    after: str
+    result: str
+    by: str = ""
+    cut: int = 0
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return (self.mutant.path, self.mutant.function, self.before, self.after)
+
+
+def equivalents() -> dict[tuple[str, str, str, str], str]:
+    """Mutants that are judged to be equivalent -> the reason."""
+    with EQUIVALENT.open() as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return {(row["module"], row["function"], row["before"], row["after"]): row["reason"] for row in rows}
+
+
+def sample(seed: int, tcp: int, rest: int, leaves: bool = True) -> list[Mutant]:
+    """So many mutants of fastnet/tcp, and of the rest; a module has a share by its size, and each at least one.
+
+    :param leaves: also of Cython's sources
+    """
+    chosen: list[Mutant] = []
+    groups: dict[bool, list[list[Mutant]]] = {True: [], False: []}
+    sources = {}
+    for path in sorted([*ROOT.glob("fastnet/**/*.py"), *ROOT.glob("fastnet/**/*.pyx")]):
+        name = str(path.relative_to(ROOT))
+        if path.suffix == ".pyx" and not leaves:
+            continue
+        sources[name] = path.read_text()
+        if found := mutants(name, sources[name]):
+            groups[name.startswith("fastnet/tcp/")].append(found)
+    for is_tcp, modules in groups.items():
+        share = (tcp if is_tcp else rest) / sum(map(len, modules))
+        for found in modules:
+            count = min(len(found), max(1, round(share * len(found)))) if tcp and is_tcp or rest and not is_tcp else 0
+            shuffled = Random(f"{seed} {found[0].path}").sample(found, len(found))
+            programs = (mutant for mutant in shuffled if is_program(mutant, sources[mutant.path]))
+            chosen += islice(programs, count)
+    return chosen
+
+
+class Reach:
+    """Which tests run for which mutant."""
+
+    def __init__(self, budget: float) -> None:
+        read = json.loads(REACH.read_text())
+        self.tests: list[tuple[str, float]] = [tuple(entry) for entry in read["tests"]]
+        self.seconds: dict[str, float] = {}
+        for name, seconds in self.tests:
+            self.seconds[named(name)] = self.seconds.get(named(name), 0) + seconds
+        self.lines: dict[str, dict[str, list[int]]] = read["lines"]
+        self.budget = budget
+        self.killers: dict[str, Counter[str]] = defaultdict(Counter)
+        self.modules = {path: sorted({test for reached in lines.values() for test in reached}) for path, lines in self.lines.items()}
+
+    def of(self, mutant: Mutant) -> tuple[list[str], int]:
+        """Tests that reach its line, in the order in which to try them, and how many were left out for their time."""
+        names = self._by_line(mutant) or self._by_module(mutant)
+        killers = self.killers[mutant.path]
+        names.sort(key=lambda name: (-killers[name], self.seconds.get(name, DEFAULT_TIME)))
+        chosen, spent = [], 0.0
+        for name in names:
+            spent += self.seconds.get(name, DEFAULT_TIME) + 0.01
+            if spent > self.budget and chosen:
+                break
+            chosen.append(name)
+        return chosen, len(names) - len(chosen)
+
+    def _by_line(self, mutant: Mutant) -> list[str]:
+        lines = self.lines.get(mutant.path, {})
+        if mutant.function:
+            # A line in the middle of a statement has no tests of its own.
+            near = (lines.get(str(line), []) for line in range(mutant.line, mutant.line - 6, -1))
+            reached = next((tests for tests in near if tests), [])
+        else:
+            reached = []
+        # What runs at import, in the body of a module or a class, has none either.
+        reached = reached or self._by_name(mutant) or self.modules.get(mutant.path, [])
+        return list(dict.fromkeys(named(self.tests[index][0]) for index in reached))
+
+    def _by_name(self, mutant: Mutant) -> list[int]:
+        """A constant is set at import: what counts is who reads it."""
+        line = (ROOT / mutant.path).read_text().splitlines()[mutant.line - 1]
+        names = re.findall(r"\b[A-Z][A-Z_0-9]+\b", re.split(r"[:=]", line)[0])
+        if not names:
+            return []
+        used = re.compile(rf"\b(?:{'|'.join(names)})\b")
+        found: set[int] = set()
+        for path, lines in self.lines.items():
+            for number, text in enumerate((ROOT / path).read_text().splitlines(), 1):
+                if str(number) in lines and used.search(text):
+                    found.update(lines[str(number)])
+        return sorted(found)
+
+    def _by_module(self, mutant: Mutant) -> list[str]:
+        stem = Path(mutant.path).stem
+        found = [LEAVES_FIRST[stem]] if stem in LEAVES_FIRST else []
+        fitting = [beginning for beginning in IN_PROCESSES if mutant.path.startswith(beginning)]
+        if fitting:
+            places = [place for place in IN_PROCESSES[max(fitting, key=len)] if (ROOT / place).exists()]
+            found += [name for name in self.seconds if name.startswith(tuple(places))]
+            found += [place for place in places if not any(name.startswith(place) for name in self.seconds)]
+        return found
+
+
+class Worker:
+    """A copy of the tree and a process that runs tests in it."""
+
+    def __init__(self, number: int) -> None:
+        self.tree = BUILD / f"tree{number}"
+        refresh(self.tree)
+        self.zygote: subprocess.Popen[str] | None = None
+
+    def run(self, names: list[str], reach: Reach) -> tuple[int, str]:
+        """Pytest's exit code and the last test that ran."""
+        if self.zygote is None:
+            environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": "1"}
+            command = [sys.executable, "-m", "tests.mutate.zygote"]
+            self.zygote = subprocess.Popen(
+                command, cwd=self.tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        assert self.zygote.stdin is not None and self.zygote.stdout is not None
+        seconds = [max(20.0, 12 * reach.seconds.get(name, 10.0)) for name in names]
+        self.zygote.stdin.write(json.dumps({"tests": names, "seconds": seconds}) + "\n")
+        self.zygote.stdin.flush()
+        answer = json.loads(self.zygote.stdout.readline())
+        return answer["code"], answer["killer"]
+
+    def judge(self, mutant: Mutant, reach: Reach) -> Outcome:
+        """Make the change, run the tests, take it back."""
+        path = self.tree / mutant.path
+        source = path.read_text()
+        outcome = Outcome(mutant, *mutant.changed_line(source), "unreached")
+        names, outcome.cut = reach.of(mutant)
+        if not names:
+            return outcome
+        kept = path.stat()
+        try:
+            path.write_text(mutant.apply(source))
+            for cached in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+                cached.unlink()
+            if path.suffix == ".pyx" and not self._build():
+                outcome.result, outcome.by = "killed", "the compiler"
+                return outcome
+            # A few first: to collect hundreds of tests takes longer than to run one that notices.
+            code, by = self.run(names[:FIRST], reach)
+            if code == 0 and len(names) > FIRST:
+                code, by = self.run(names[FIRST:], reach)
+            if code == 1 and by.startswith(TIMED):
+                code, by = self.run([by], reach)
+            outcome.result, outcome.by = ("survived", "") if code in (0, 5) else ("killed", by)
+            if code > 1 and not by:
+                # No test ran: the module cannot be imported any more, or this tool is at fault.
+                if self._imports(mutant.path):
+                    raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
+                outcome.by = "the import"
+        finally:
+            path.write_text(source)
+            os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+            if path.suffix == ".pyx":
+                self._restore(path)
+        return outcome
+
+    def check(self, reach: Reach) -> None:
+        """Without a mutant, a test has to pass: otherwise everything would be killed.
+
+        :raises RuntimeError: it does not
+        """
+        name = min((name for name in reach.seconds if name.startswith("tests/protocol/test_data.py")), key=lambda name: reach.seconds[name])
+        if (code := self.run([name], reach)[0]) != 0:
+            raise RuntimeError(f"{name} ends with {code} without a mutant")
+
+    def _imports(self, path: str) -> bool:
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree)}
+        command = [sys.executable, "-c", f"import fastnet.stack, {module}"]
+        return subprocess.run(command, cwd=self.tree, capture_output=True, env=environment, timeout=60).returncode == 0
+
+    def _build(self) -> bool:
+        environment = {**os.environ, "CFLAGS": "-O0 -w", "PYTHONPATH": str(self.tree)}
+        command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
+        return subprocess.run(command, cwd=self.tree, capture_output=True, env=environment).returncode == 0
+
+    def _restore(self, path: Path) -> None:
+        for built in (ROOT / path.relative_to(self.tree)).parent.glob(f"{path.stem}.*"):
+            if built.suffix == ".c":
+                shutil.copy2(built, path.parent)
+            elif built.suffix == ".so":
+                # As new as now, so that nothing but the next mutant is built.
+                shutil.copy(built, path.parent)
+
+    def close(self) -> None:
+        if self.zygote is not None:
+            assert self.zygote.stdin is not None
+            self.zygote.stdin.close()
+            self.zygote.wait()
+
+
+def named(test: str) -> str:
+    """A name that pytest finds again: of a test whose parameters are no plain words, all of its cases."""
+    return test if re.fullmatch(r"[\w/.]+::\w+(::\w+)?(\[[\w.-]+\])?", test) else test.partition("[")[0]
+
+
+def refresh(tree: Path) -> None:
+    """Bring a copy up to date: what git knows, what is built, and what is new."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
+    names = [name for name in listed.stdout.split("\0") if name]
+    names += [str(path.relative_to(ROOT)) for end in ("so", "c") for path in ROOT.glob(f"fastnet/**/*.{end}")]
+    for name in names:
+        source, target = ROOT / name, tree / name
+        if not source.exists():
+            continue
+        if not target.exists() or target.stat().st_mtime_ns != source.stat().st_mtime_ns or name.endswith(".so"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    for built in tree.glob("fastnet/**/*.so"):
+        # Later than all that it was made of, so that nothing but a mutant is built.
+        os.utime(built)
+    for old in [*tree.glob("tests/**/*.py"), *tree.glob("fastnet/**/*.py")]:
+        if not (ROOT / old.relative_to(tree)).exists():
+            old.unlink()
+
+
+def find_reach(anew: bool) -> None:
+    """Run the suite, or those of its files that have changed since, under coverage.py, uncompiled, in a copy."""
+    began = time.time()
+    tree = BUILD / "tree0"
+    refresh(tree)
+    anew = anew or not REACH.exists()
+    what = SUITE
+    if not anew:
+        last = REACH.stat().st_mtime
+        files = [path for place in SUITE for path in (sorted((ROOT / place).glob("test_*.py")) or [ROOT / place])]
+        what = [str(path.relative_to(ROOT)) for path in files if path.stat().st_mtime > last]
+        what = [name for name in what if name not in LEFT_OUT]
+        if not what:
+            return
+        print("changed:", *what, flush=True)
+    environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(tree)}
+    left_out = [f"--ignore={name}" for name in LEFT_OUT]
+    found = BUILD / "found.json"
+    command = [sys.executable, "-m", "tests.mutate.reach", str(found), *what, *left_out]
+    with (BUILD / "reach.log").open("w") as log:
+        subprocess.run(command, cwd=tree, env=environment, stdout=log, stderr=log, check=False)
+    print((BUILD / "reach.log").read_text().splitlines()[-1], flush=True)
+    new = json.loads(found.read_text())
+    if not anew:
+        new = merged(json.loads(REACH.read_text()), new, what)
+    REACH.write_text(json.dumps(new))
+    # What has changed while the tests ran has changed since.
+    os.utime(REACH, (began, began))
+
+
+def merged(old: dict[str, Any], new: dict[str, Any], files: list[str]) -> dict[str, Any]:
+    """What is known of all tests, with that of some files as it is now."""
+    kept = [index for index, (name, _) in enumerate(old["tests"]) if name.partition("::")[0] not in files]
+    number = {before: after for after, before in enumerate(kept)}
+    lines: dict[str, dict[str, list[int]]] = {
+        path: {line: [number[index] for index in tests if index in number] for line, tests in reached.items()}
+        for path, reached in old["lines"].items()
+    }
+    for path, reached in new["lines"].items():
+        for line, tests in reached.items():
+            lines.setdefault(path, {}).setdefault(line, []).extend(len(kept) + index for index in tests)
+    return {"tests": [old["tests"][index] for index in kept] + new["tests"], "lines": lines}
+
+
+def run(chosen: list[Mutant], reach: Reach, workers: int, minutes: float) -> list[Outcome]:
+    """Judge them, side by side, in any order, so that those of the first minutes are a sample too."""
+    waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
+    for mutant in Random(0).sample(chosen, len(chosen)):
+        waiting.put(mutant)
+    end = time.monotonic() + minutes * 60
+    done: list[Outcome] = []
+    known = equivalents()
+
+    def work(number: int) -> None:
+        worker = Worker(number)
+        worker.check(reach)
+        while time.monotonic() < end:
+            try:
+                mutant = waiting.get_nowait()
+            except queue.Empty:
+                break
+            began = time.monotonic()
+            outcome = worker.judge(mutant, reach)
+            if outcome.by:
+                reach.killers[mutant.path][outcome.by] += 1
+            done.append(outcome)
+            said = "equivalent" if outcome.result == "survived" and outcome.key in known else outcome.result
+            place = f"{mutant.path}:{mutant.line}"
+            print(f"{len(done)}/{len(chosen)} {said} {time.monotonic() - began:.1f} s {place} {outcome.by}", flush=True)
+            if said in ("survived", "unreached"):
+                print(f"    {mutant.function}\t{outcome.before}\n    -> {outcome.after}", flush=True)
+        worker.close()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(done, key=lambda outcome: (outcome.mutant.path, outcome.mutant.start, outcome.mutant.after))
+
+
+def rate(killed: int, survived: int) -> str:
+    return f"{100 * killed / (killed + survived):.1f} %" if killed + survived else ""
+
+
+def page(outcomes: list[Outcome], seed: int) -> str:
+    """docs/mutation.md."""
+    known = equivalents()
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for outcome in outcomes:
+        equal = outcome.result != "killed" and outcome.key in known
+        kind = "equivalent" if equal else "killed" if outcome.result == "killed" else "survived"
+        for place in (outcome.mutant.path, "fastnet/tcp" if outcome.mutant.path.startswith("fastnet/tcp/") else "the rest"):
+            counts[place][kind] += 1
+    lines = ["<!-- Written by `make mutate`. -->", "", "# Mutants", ""]
+    lines += [
+        "`make mutate` makes small changes to fastnet, one at a time: a comparison swapped, a number one more or less, a sign, `and` for",
+        "`or`, a condition negated, a statement dropped, another value returned. The tests that reach the line have to notice. This is a",
+        f"sample of {len(outcomes)}, drawn with seed {seed}; each module has a share by its size. The protocol runs uncompiled; of a leaf",
+        "(`.pyx`) each mutant is built. Some mutants do what the original does: they are listed below with the reason, and not counted.",
+        "",
+        "| module | mutants | killed | survived | equivalent | killed of the not equivalent |",
+        "|---|---|---|---|---|---|",
+    ]
+    if not any(outcome.mutant.path.endswith(".pyx") for outcome in outcomes):
+        lines.insert(-3, "No leaf is in this sample.")
+    for place in ["fastnet/tcp", "the rest", *sorted(set(counts) - {"fastnet/tcp", "the rest"})]:
+        count = counts[place]
+        share = rate(count["killed"], count["survived"])
+        name = f"**{place}**" if "." not in place else f"`{place.removeprefix('fastnet/')}`"
+        lines.append(f"| {name} | {count.total()} | {count['killed']} | {count['survived']} | {count['equivalent']} | {share} |")
+    for heading, wanted in (("Survived", False), ("Equivalent", True)):
+        rows = [o for o in outcomes if o.result != "killed" and (o.key in known) == wanted]
+        if rows:
+            lines += ["", f"## {heading}", "", f"| module | function | line | mutant |{' why |' if wanted else ''}"]
+            lines.append("|---|---|---|---|" + ("---|" if wanted else ""))
+            for o in rows:
+                cells = [f"`{o.mutant.path.removeprefix('fastnet/')}`", f"`{o.mutant.function}`", code(o.before), code(o.after)]
+                lines.append("| " + " | ".join(cells + ([known[o.key]] if wanted else [])) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def save(outcomes: list[Outcome], seed: int) -> None:
+    rows: list[dict[str, Any]] = [{**o.__dict__, "mutant": o.mutant.__dict__} for o in outcomes]
+    RESULTS.write_text(json.dumps({"seed": seed, "outcomes": rows}, indent=1))
+
+
+def load() -> tuple[int, list[Outcome]]:
+    read = json.loads(RESULTS.read_text())
+    return read["seed"], [Outcome(**{**row, "mutant": Mutant(**row["mutant"])}) for row in read["outcomes"]]
+
+
+def found_again(outcome: Outcome) -> Mutant | None:
+    """The same mutant in the source as it is now, if it is still there."""
+    source = (ROOT / outcome.mutant.path).read_text()
+    wanted = (outcome.mutant.function, outcome.before, outcome.after)
+    fitting = [m for m in mutants(outcome.mutant.path, source) if (m.function, *m.changed_line(source)) == wanted]
+    return min(fitting, key=lambda m: abs(m.line - outcome.mutant.line)) if fitting else None
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Are the tests honest?")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tcp", type=int, default=300, help="mutants of fastnet/tcp")
+    parser.add_argument("--rest", type=int, default=200, help="mutants of everything else")
+    parser.add_argument("--no-leaves", action="store_true", help="none of Cython's sources, which have to be built")
+    parser.add_argument("--only", help="mutants of modules whose path begins so; the page is not written")
+    parser.add_argument("--again", action="store_true", help="the survivors of the last run, with the tests as they are now")
+    parser.add_argument("--reach", action="store_true", help="run all tests again to find which lines they reach")
+    parser.add_argument("--budget", type=float, default=30, help="seconds of tests that a survivor is given")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=600, help="begin no mutant after so long")
+    parser.add_argument("--page", action="store_true", help="only write the page from the last results")
+    arguments = parser.parse_args()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    kept: list[Outcome] = []
+    last: list[Outcome] = []
+    seed = arguments.seed
+    if arguments.page:
+        seed, kept = load()
+        PAGE.write_text(page(kept, seed))
+        return 0
+    if arguments.again:
+        seed, last = load()
+        kept = [outcome for outcome in last if outcome.result == "killed"]
+        chosen = [mutant for outcome in last if outcome.result != "killed" if (mutant := found_again(outcome))]
+    elif arguments.only:
+        chosen = [m for p in sorted(ROOT.glob("fastnet/**/*.py*")) if p.suffix in (".py", ".pyx")
+                  for m in mutants(str(p.relative_to(ROOT)), p.read_text())
+                  if m.path.startswith(arguments.only) and is_program(m, p.read_text())]  # fmt: skip
+    else:
+        chosen = sample(seed, arguments.tcp, arguments.rest, not arguments.no_leaves)
+        if RESULTS.exists() and not (arguments.tcp and arguments.rest):
+            # Half of the page is asked for: the other half stays.
+            kept = [outcome for outcome in load()[1] if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]
+    find_reach(arguments.reach)
+    outcomes = run(chosen, Reach(arguments.budget), arguments.workers, arguments.minutes)
+    if not arguments.only:
+        done = {outcome.mutant for outcome in outcomes}
+        kept += [outcome for outcome in last if outcome.result != "killed" and found_again(outcome) not in done] if arguments.again else []
+        outcomes = sorted([*kept, *outcomes], key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))
+        save(outcomes, seed)
+        PAGE.write_text(page(outcomes, seed))
+    known = equivalents()
+    for is_tcp in (True, False):
+        part = [o for o in outcomes if o.mutant.path.startswith("fastnet/tcp/") == is_tcp]
+        killed = sum(o.result == "killed" for o in part)
+        alive = sum(o.result != "killed" and o.key not in known for o in part)
+        print(f"{'fastnet/tcp' if is_tcp else 'the rest'}: {len(part)} mutants, {killed} killed, {alive} survived, {rate(killed, alive)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The mutation tool: what it changes, and that a change means what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutate import __main__ as mutate
+from tests.mutate.operators import Mutant, is_program, mutants
+
+SOURCE = '''"""A module."""
+
+LIMIT = 0x10
+
+
+def f(a: int, b: int = 2) -> bool:
+    """A docstring with 1 < 2."""
+    if a < b and not b:  # a < b
+        a += 1
+        g(a)
+    return a - b >= LIMIT
+'''
+
+
+def changes(source: str, path: str = "m.py") -> set[tuple[str, str]]:
+    return {(mutant.operator, mutant.apply(source).splitlines()[mutant.line - 1].strip()) for mutant in mutants(path, source)}
+
+
+def test_every_operator_changes_what_it_says() -> None:
+    found = changes(SOURCE)
+    assert {
+        ("off by one", "LIMIT = 0x11"),
+        ("off by one", "LIMIT = 0xf"),
+        ("off by one", "def f(a: int, b: int = 3) -> bool:"),
+        ("comparison", "if a <= b and not b:  # a < b"),
+        ("comparison", "if a >= b and not b:  # a < b"),
+        ("boolean", "if a < b or not b:  # a < b"),
+        ("boolean", "if a < b and b:  # a < b"),
+        ("condition negated", "if not (a < b and not b):  # a < b"),
+        ("arithmetic", "a -= 1"),
+        ("statement dropped", "pass"),
+        ("arithmetic", "return a + b >= LIMIT"),
+        ("comparison", "return a - b > LIMIT"),
+        ("return value", "return not (a - b >= LIMIT)"),
+    } <= found
+    assert not any("docstring" in line for _, line in found), "what a person reads is no behaviour"
+
+
+def test_a_mutant_is_one_change_and_a_program() -> None:
+    for name in ("rtt", "rack", "ports"):
+        source = Path(mutate.ROOT, "fastnet", "tcp", f"{name}.py").read_text()
+        for mutant in mutants(name, source):
+            text = mutant.apply(source)
+            assert is_program(mutant, source)
+            assert text != source and source[mutant.start : mutant.end] == mutant.before
+            assert source[: mutant.start] == text[: mutant.start] and text.endswith(source[mutant.end :])
+            assert source.count("\n", 0, mutant.start) + 1 <= mutant.line + mutant.before.count("\n")
+
+
+def test_a_cython_source() -> None:
+    source = "cdef int f(int a):\n    # a < 1\n    if a < 4:\n        self.b = a\n        return a + 1\n    return 0\n"
+    found = changes(source, "m.pyx")
+    expected = {("comparison", "if a <= 4:"), ("off by one", "if a < 5:"), ("statement dropped", "pass"), ("arithmetic", "return a - 1")}
+    assert expected <= found
+    assert not any(line.startswith("#") for _, line in found)
+
+
+def test_a_seed_draws_the_same_mutants_and_each_module_has_its_share() -> None:
+    drawn = mutate.sample(5, 100, 0)
+    assert drawn == mutate.sample(5, 100, 0) != mutate.sample(6, 100, 0)
+    of_tcp = [mutant for mutant in drawn if mutant.path.startswith("fastnet/tcp/")]
+    assert 90 < len(of_tcp) == len(drawn) < 140
+    assert {str(path.relative_to(mutate.ROOT)) for path in mutate.ROOT.glob("fastnet/tcp/*.py") if mutants("", path.read_text())} == {
+        mutant.path for mutant in of_tcp if mutant.path.count("/") == 2
+    }
+
+
+def test_the_page_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = ["killed", "killed", "killed", "survived", "survived", "unreached"]
+    made = [Mutant("fastnet/tcp/rtt.py", i, "f", "comparison", "<", "<=", i, i + 1) for i in range(6)]
+    outcomes = [mutate.Outcome(mutant, f"a{i} < b", f"a{i} <= b", results[i]) for i, mutant in enumerate(made)]
+    monkeypatch.setattr(mutate, "equivalents", lambda: {outcomes[3].key: "a is never b", outcomes[0].key: "it was killed all the same"})
+    text = mutate.page(outcomes, 7)
+    assert "| `tcp/rtt.py` | 6 | 3 | 2 | 1 | 60.0 % |" in text and "| **fastnet/tcp** | 6 | 3 | 2 | 1 | 60.0 % |" in text
+    assert "| `tcp/rtt.py` | `f` | `a3 < b` | `a3 <= b` | a is never b |" in text
+    assert "killed all the same" not in text
+
+
+def test_every_equivalent_has_a_reason() -> None:
+    known = mutate.equivalents()
+    assert all(len(reason) > 10 for reason in known.values())
+    assert all((mutate.ROOT / path).exists() for path, *_ in known)
