@@ -288,6 +288,8 @@ class Running:
     def __init__(self, server: LoadServer) -> None:
         self.server = server
         self.failure: BaseException | None = None
+        # They are raised at the end, and not logged.
+        server.stack.context.failures.held = True
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fastnet server", daemon=True)
 
@@ -300,7 +302,9 @@ class Running:
         self.server.stack.device.wake()
         self._thread.join()
         gate = self.server.listener.gate
-        failure = self.failure or (None if gate is None else gate.error)
+        # A mode or a session that raises loses its connection, not the server.
+        contained = self.server.stack.context.failures.waiting
+        failure = self.failure or (contained[0][1] if contained else None) or (None if gate is None else gate.error)
         if failure is not None:
             raise failure
 

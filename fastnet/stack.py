@@ -296,6 +296,8 @@ class Stack:
 
         It is called whenever the ring is full, in the middle of an endpoint's work; so a failure of the device is noted, not raised.
         """
+        if self.context.forked:
+            self.context.check()
         sending = self.sending
         self.counters.IpOutRequests += sending.count
         if self.hairpin is not None:

@@ -149,7 +149,7 @@ def differences(pxd: str, py: str) -> list[str]:
             continue
         if kind.base != other.base:
             found.append(f"base of {name}: {kind.base} and {other.base}")
-        found += [f"attribute {name}.{one}" for one in sorted(set(kind.attributes) ^ set(other.attributes))]
+        found += [f"attribute {name}.{one}" for one in sorted((set(kind.attributes) ^ set(other.attributes)) - {"__weakref__"})]
         pairs += [(f"{name}.{method}", function, other.methods.get(method)) for method, function in kind.methods.items()]
     for name, function, counterpart in pairs:
         if counterpart is None:

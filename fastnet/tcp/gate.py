@@ -37,7 +37,7 @@ class Gate:
         if verdict is None or verdict is ACCEPT:
             listener.syn_arrives(seg, None, now)
         elif isinstance(verdict, Accept):
-            if self.fits(verdict):
+            if self.fits(verdict, now):
                 listener.syn_arrives(seg, verdict, now)
         elif isinstance(verdict, Drop):
             self.drop()
@@ -63,13 +63,14 @@ class Gate:
         self.listener.refused.policy_failed += 1
         self.listener.context.counters.ListenDrops += 1
 
-    def fits(self, choice: Accept) -> bool:
+    def fits(self, choice: Accept, now: int) -> bool:
         """Does the device take a SYN-ACK with these options? One that it does not is the policy's mistake."""
         room = self.listener.context.mss
         # In whole words.
         if choice.options is None or len(choice.options) + 3 & ~3 <= room:
             return True
-        self.fail(ValueError(f"{len(choice.options)} bytes of options are more than a packet of the device has room for: {room & ~3}"))
+        text = f"{len(choice.options)} bytes of options are more than a packet of the device has room for: {room & ~3}"
+        self.fail(ValueError(text), now)
         return False
 
     def drop(self) -> None:
@@ -113,7 +114,7 @@ class Gate:
         self.release(deferred)
         decision = deferred.decision
         if isinstance(decision, Accept):
-            if self.fits(decision):
+            if self.fits(decision, now):
                 self.admit(request, decision, now)
         elif isinstance(decision, Reset):
             listener.refused.policy_reset += 1

@@ -42,7 +42,7 @@ class Tcp:
                             continue
                     endpoint.segment_arrives(seg, now)
             except BaseException as error:
-                contain(self.context, endpoint, segments[i - 1].flow, error, now)
+                contain(self.context, endpoint, seg.flow, error, now)
 
     def look_again(self, seg: Segment) -> Endpoint | None:
         """Nobody was there at the beginning of the batch, or somebody who has gone since; nobody at all is answered with a RST."""
@@ -104,8 +104,9 @@ class Tcp:
                 endpoint = None
                 try:
                     while i < count:
-                        endpoint = outbox[i]
+                        # Whatever the next line raises, it is not tried again.
                         i += 1
+                        endpoint = outbox[i - 1]
                         endpoint.send_pending(now)
                 except BaseException as error:
                     contain(context, endpoint, None, error, now)
