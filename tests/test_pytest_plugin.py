@@ -155,7 +155,7 @@ def test_captures_that_cannot_be_written_are_said_to_be_so(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("obstacle", "says"), [
     ("import os\nos.geteuid = lambda: 1000", "run pytest as root, or with `unshare --map-root-user --net` in front"),
-    ("import fastnet.netns as n\ndef no(flags): raise OSError(1, 'no permission: run as root')\nn._unshare = no", "run as root"),
+    ("import fastnet.netns as n\ndef no(flags): raise OSError(1, 'no permission: run as root')\nn.unshare = no", "run as root"),
     ("import fastnet.netns as n\ndef no(*a, **k): raise OSError(2, 'there is no tun: modprobe tun')\nn.Tun = no", "modprobe tun"),
 ], ids=["no root", "no namespace", "no device"])  # fmt: skip
 def test_without_what_it_takes_tests_are_skipped_and_say_why(obstacle: str, says: str, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """``fastnet run``: a program in a private namespace, with a TUN device that its event loop or its sockets find by the environment."""
 
+import errno
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -99,6 +101,10 @@ def run(
     check_addresses(address, kernel)
     check_workers(command, address)
     witness = Witness()
+
+    if shutil.which(command[0]) is None:
+        # Said before there is a namespace, and by one line alone.
+        fail(f"{command[0]}: {os.strerror(errno.EACCES if os.path.exists(command[0]) else errno.ENOENT)}")
 
     def inside() -> int:
         try:
