@@ -1,11 +1,20 @@
 """Settings under Linux's sysctl names, with Linux's defaults where not said otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 Ranges = tuple[tuple[int, int], ...]
 """Ports: the first and last of each range."""
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """A line that says that there is none of that name, and which was probably meant; where nothing is near, all that there are."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(name, names)
+    return f"no {what} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}")
 
 
 class SettingError(ValueError):
@@ -129,7 +138,7 @@ class Settings:
         :raises SettingError: no such setting, or not a value for it
         """
         if name not in BOUNDS and name not in WORDS:
-            raise SettingError(f"no setting {name!r}; there are: {', '.join(sorted((*BOUNDS, *WORDS)))}")
+            raise SettingError(no_such("setting", name, sorted((*BOUNDS, *WORDS))))
         parsed: int | str | tuple[int, ...] | Ranges
         if name in RANGES and isinstance(value, (str, int)):
             parsed = ranges(name, str(value))

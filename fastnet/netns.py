@@ -9,11 +9,16 @@ import ctypes
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Interface
 from pathlib import Path
+from socket import AF_INET
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from fastnet._tun import Tun
 from fastnet.isolation import (
@@ -30,11 +35,25 @@ from fastnet.isolation import (
 )  # fmt: skip
 
 __all__ = [
-    "Namespace", "add_gateway", "configure", "configure_link", "isolated", "keep", "receive_on", "set_namespace", "sysctl",
+    "Namespace", "add_gateway", "check_free", "configure", "configure_link", "isolated", "keep", "receive_on", "set_namespace", "sysctl",
 ]  # fmt: skip
 
 TUNSETPERSIST = 0x400454CB
 """<linux/if_tun.h>"""
+
+
+@contextmanager
+def netlink() -> Iterator[Any]:
+    """An ``IPRoute``.
+
+    :raises OSError: what the kernel refuses, with a line that says what to do
+    """
+    try:
+        with IPRoute() as ip:
+            yield ip
+    except NetlinkError as error:
+        hint = "it takes root or CAP_NET_ADMIN in this network namespace" if error.code == errno.EPERM else ""
+        raise OSError(error.code, ": ".join(filter(None, (f"the kernel's network: {os.strerror(error.code)}", hint)))) from None
 
 
 class Namespace:
@@ -62,7 +81,7 @@ class Namespace:
         else:
             enter_user_namespace(CLONE_NEWNET)
         try:
-            with IPRoute() as ip:
+            with netlink() as ip:
                 ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
         except BaseException:
             self.leave()
@@ -98,14 +117,14 @@ class Namespace:
         tun = Tun(name, mtu, offload=offload)
         self._tuns.append(tun)
         if queue:
-            with IPRoute() as ip:
+            with netlink() as ip:
                 ip.link("set", index=ip.link_lookup(ifname=tun.name)[0], txqlen=queue)
         configure(tun, kernel)
         return tun
 
     def route(self, destination: str, tun: Tun) -> None:
         """Send what goes to a network (such as "198.18.128.0/17") to a device."""
-        with IPRoute() as ip:
+        with netlink() as ip:
             ip.route("add", dst=destination, oif=ip.link_lookup(ifname=tun.name)[0])
 
     def add_veth(self, kernel: str, name: str, peer: str, process: int) -> None:
@@ -113,14 +132,14 @@ class Namespace:
 
         :param peer: name of the other end, for ``configure_link`` over there; ``process``: id of the process
         """
-        with IPRoute() as ip:
+        with netlink() as ip:
             ip.link("add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_pid": process})
         configure_link(name, kernel)
 
     def add_address(self, address: str, interface: str = "lo") -> None:
         """One more address of the kernel's, with its prefix length."""
         host, _, length = address.partition("/")
-        with IPRoute() as ip:
+        with netlink() as ip:
             ip.addr("add", index=ip.link_lookup(ifname=interface)[0], address=host, prefixlen=int(length or 32))
 
 
@@ -132,21 +151,40 @@ def configure(tun: Tun, kernel: str) -> None:
     configure_link(tun.name, kernel)
 
 
+def check_free(kernel: str, tun: Tun) -> None:
+    """Two devices with the same network: packets would go to the first alone.
+
+    :param kernel: the address and network that the device is to have
+    :raises OSError: EADDRINUSE, another interface has the address or the network
+    """
+    wanted = IPv4Interface(kernel)
+    with netlink() as ip:
+        for entry in ip.get_addr(family=AF_INET):
+            name = entry.get_attr("IFA_LABEL")
+            other = IPv4Interface(f"{entry.get_attr('IFA_LOCAL') or entry.get_attr('IFA_ADDRESS')}/{entry['prefixlen']}")
+            if name != tun.name and (other.ip == wanted.ip or other.network == wanted.network):
+                raise OSError(errno.EADDRINUSE, f"{name} has {other} already: choose others with --kernel and --address")
+
+
 def configure_link(name: str, kernel: str) -> None:
-    """As ``configure``, for an interface by its name."""
+    """As ``configure``, for an interface by its name; an address that it has already stays."""
     host, _, length = kernel.partition("/")
     quiet = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
     if quiet.exists():
         quiet.write_text("1")
-    with IPRoute() as ip:
+    with netlink() as ip:
         index = ip.link_lookup(ifname=name)[0]
-        ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
+        try:
+            ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise
         ip.link("set", index=index, state="up")
 
 
 def add_gateway(destination: str, gateway: str) -> None:
     """Send what goes to a network (such as "198.18.0.0/15") by way of a neighbour."""
-    with IPRoute() as ip:
+    with netlink() as ip:
         ip.route("add", dst=destination, gateway=gateway)
 
 

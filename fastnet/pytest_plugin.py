@@ -266,7 +266,7 @@ def fastnet_faulty(fastnet_network: Network, fastnet_evidence: Evidence) -> Iter
             chosen = [read(fault) if isinstance(fault, str) else (fault, 1.0) for fault in faults]
             modes: dict[str, Callable[[], Mode]] = {"http": lambda: Http(body), "echo": Echo, "discard": Discard, "chargen": Chargen}
             if isinstance(mode, str) and mode not in modes:
-                raise ValueError(f"no mode {mode!r}; there are: {', '.join(modes)}")
+                raise ValueError(no_such("mode", mode, modes))
             number = fastnet_network.devices
             device, address, _ = fastnet_network.add(fastnet_evidence.record(f"faulty{number}"))
             stack = Stack(device, (address,), settings)

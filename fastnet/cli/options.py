@@ -1,18 +1,64 @@
-"""What both commands need: settings from the command line, tables, and a way to fail."""
+"""What all commands need to read their options and to fail. It imports nothing that takes time: ``--help`` waits for it."""
 
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Interface
+from typing import Any, NoReturn
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from click.core import ParameterSource
 
-from fastnet.config import SettingError, Settings
+from fastnet.config import SettingError, Settings, no_such
 
 COULD_NOT_START = 3
 DEVICE_FAILED = 4
+
+
+class Choice(click.Choice[str]):
+    """One of some words; a word that is nearly one of them is answered with that one."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What click says about another word."""
+        return no_such("choice", str(value), self.choices)
+
+
+class ModeOption(click.Option):
+    """An option that only makes sense with others.
+
+    :param modes: the modes of the command that it goes with; empty: all
+    :param needs: name of the parameter that must be given too, "" for none
+    """
+
+    def __init__(self, *args: Any, modes: Sequence[str] = (), needs: str = "", **kwargs: Any) -> None:
+        if modes:
+            kwargs["help"] = f"{', '.join(modes)}: {kwargs['help']}"
+        super().__init__(*args, **kwargs)
+        self.modes = tuple(modes)
+        self.needs = needs
+
+
+class ModeCommand(click.Command):
+    """A command with modes. An option that the mode would ignore is a usage error."""
+
+    def mode(self, ctx: click.Context) -> str:
+        """The mode that the parameters ask for: here, what the argument ``mode`` says."""
+        return str(ctx.params["mode"])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Check what was given on the command line, then run.
+
+        :raises click.UsageError: an option that would be ignored
+        """
+        mode = self.mode(ctx)
+        options = {option.name: option for option in self.params}
+        for name, option in options.items():
+            if not isinstance(option, ModeOption) or ctx.get_parameter_source(str(name)) is not ParameterSource.COMMANDLINE:
+                continue
+            if option.modes and mode not in option.modes:
+                raise click.UsageError(f"{option.opts[0]} goes with {' and '.join(option.modes)}, not with {mode}", ctx)
+            if option.needs and not ctx.params[option.needs]:
+                raise click.UsageError(f"{option.opts[0]} goes with {options[option.needs].opts[0]}, which is not given", ctx)
+        return super().invoke(ctx)
 
 
 def settings_of(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> Settings:
@@ -32,14 +78,66 @@ def settings_of(_context: click.Context, _parameter: click.Parameter, values: tu
     return settings
 
 
-set_option = click.option(
-    "--set",
-    "settings",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=settings_of,
-    help="A setting of the stack by its Linux name, such as tcp_abort_on_overflow=1. May be repeated.",
-)
+def checked_settings_of(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Settings:
+    """As ``settings_of``, and the congestion control must be one of ours.
+
+    :raises click.BadParameter: as there, or no such congestion control
+    """
+    settings = settings_of(context, parameter, values)
+    if settings.tcp_congestion_control != Settings.tcp_congestion_control:
+        from fastnet.tcp.congestion import algorithm
+
+        try:
+            algorithm(settings.tcp_congestion_control)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return settings
+
+
+def _set_option(callback: Callable[..., Settings]) -> Callable[..., Any]:
+    return click.option(
+        "--set",
+        "settings",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=callback,
+        help="A setting of the stack by its Linux name, such as tcp_abort_on_overflow=1. May be repeated.",
+    )
+
+
+set_option = _set_option(checked_settings_of)
+set_option_for_programs = _set_option(settings_of)
+"""The same where a program makes the stack later: it may bring a congestion control of its own."""
+
+
+def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which device and address a stack has."""
+    for option in (
+        click.option(
+            "--offload/--no-offload", default=True, show_default=True,
+            help="Leave checksums of data and its segmentation to the kernel, both ways.",
+        ),
+        click.option("--mtu", default=1500, show_default=True, type=click.IntRange(128, 65535), help="Of the device, bytes."),
+        click.option("--tun", "tun_name", default="fastnet0", show_default=True, help="Name of the TUN device."),
+        click.option("--kernel", default="198.18.0.1/24", show_default=True, help="The kernel's address and network on the device."),
+        click.option("--address", default="198.18.0.2", show_default=True, help="The stack's address."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def check_addresses(address: str, kernel: str) -> None:
+    """The stack's address must be another one of the network that the kernel has on the device.
+
+    :raises click.BadParameter: it is not
+    """
+    try:
+        network = IPv4Interface(kernel)
+        stack = IPv4Interface(address)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if stack.ip not in network.network or stack.ip == network.ip:
+        raise click.BadParameter(f"--address {address} is not another address of the network in --kernel {kernel}")
 
 
 def fail(error: object, code: int = COULD_NOT_START) -> NoReturn:
@@ -52,21 +150,3 @@ def fail(error: object, code: int = COULD_NOT_START) -> NoReturn:
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     click.echo(f"fastnet: {message}", err=True)
     sys.exit(code)
-
-
-def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A row for each server, with its name first."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("server", no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    # In a file or a pipe, as wide as it wants to be.
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
-
-
-def ratio(value: float | None) -> str:
-    """A ratio for people."""
-    return "" if value is None else f"{value:.2f}"

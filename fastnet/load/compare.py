@@ -25,6 +25,7 @@ from fastnet.config import Settings
 from fastnet.isolation import follow
 from fastnet.load import servers
 from fastnet.load._client import HandshakeClient
+from fastnet.load.kinds import ROWS
 from fastnet.netns import Namespace, sysctl
 
 CLIENT_KERNEL = "198.18.0.1/30"
@@ -33,7 +34,6 @@ SOURCES_NETWORK = "198.19.0.0/16"
 SERVER_KERNEL = "198.18.1.1/24"
 SERVER_ADDRESS = "198.18.1.2"
 PORT = 8080
-ROWS = ("fastnet", "kernel", "asyncio", "floor")
 SCHEMA = 1
 """Version of ``Comparison.as_dict``: raised when a name in it goes or changes its meaning."""
 

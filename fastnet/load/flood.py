@@ -31,9 +31,8 @@ from pathlib import Path
 from typing import Any
 
 from fastnet._tun import Tun
-from fastnet.config import Settings
+from fastnet.config import Settings, no_such
 from fastnet.load import honest, servers
-from fastnet.load._flood import KINDS as RAW_KINDS
 from fastnet.load._flood import Flood
 from fastnet.load.compare import (
     CLIENT_KERNEL,
@@ -47,6 +46,7 @@ from fastnet.load.compare import (
 )
 from fastnet.load.honest import HonestClients, Outcome, take_precedence
 from fastnet.load.hosts import Host
+from fastnet.load.kinds import FLOODS as KINDS
 from fastnet.netns import Namespace
 
 HONEST = ("198.18.2.1/24", "198.18.2.2/24")
@@ -54,7 +54,6 @@ KERNEL = ("198.18.3.1/24", "198.18.3.2/24")
 """Gateway and address of the honest clients' host, and of the kernel's."""
 SCHEMA = 1
 """Version of ``Floods.as_dict``: raised when a name in it goes or changes its meaning."""
-KINDS = (*RAW_KINDS, "slowloris", "asleep")
 ROWS = ("fastnet", "kernel", "floor")
 QUEUE = 1000
 """Packets that may wait at each TUN device: as many as the kernel lets wait for a core (net.core.netdev_max_backlog)."""
@@ -182,7 +181,7 @@ def run(
     :raises ValueError: a kind or a row that does not exist
     """
     if kind not in KINDS:
-        raise ValueError(f"no flood {kind!r}; there are: {', '.join(KINDS)}")
+        raise ValueError(no_such("flood", kind, KINDS))
     if unknown := set(rows) - set(ROWS):
         raise ValueError(f"no row {', '.join(sorted(unknown))}; there are: {', '.join(ROWS)}")
     order = [name for name in ROWS if name in rows and not (name == "floor" and kind == "slowloris")]

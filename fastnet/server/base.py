@@ -211,6 +211,11 @@ class LoadServer:
                 next_tick = now + int(interval * 1e9)
         return self.report(clock())
 
+    def under_way(self) -> int:
+        """Connections and handshakes of the stack that are not over; TIME-WAIT is over."""
+        context = self.stack.context
+        return len(context.demux) - context.time_wait_count
+
     def report(self, now: int) -> Report:
         """The numbers as they are now."""
         return Report(

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, ClassVar, Self
 
 from fastnet._flow import FourTuple
+from fastnet.config import no_such
 from fastnet.server.faulty import FaultyConnection
 from fastnet.tcp.context import Context
 from fastnet.tcp.numbers import MASK, SECOND
@@ -367,7 +368,7 @@ def read(text: str) -> tuple[Fault, float]:
     rest, at, odds = text.partition("@")
     name, colon, argument = rest.partition(":")
     if name not in FAULTS:
-        raise ValueError(f"no fault {name!r}; there are: {', '.join(FAULTS)}")
+        raise ValueError(no_such("fault", name, FAULTS))
     probability = 1.0
     if at:
         try:

@@ -1,5 +1,6 @@
 """How much may be on its way: congestion control, by name."""
 
+from fastnet.config import no_such
 from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.congestion.cubic import Cubic
 from fastnet.tcp.congestion.newreno import NewReno
@@ -17,7 +18,7 @@ def algorithm(name: str) -> type[CongestionControl]:
     try:
         return ALGORITHMS[name]
     except KeyError:
-        raise ValueError(f"no congestion control {name!r}; there are: {', '.join(sorted(ALGORITHMS))}") from None
+        raise ValueError(no_such("congestion control", name, sorted(ALGORITHMS))) from None
 
 
 def checked(kind: type[CongestionControl], mss: int) -> type[CongestionControl]:
