@@ -259,6 +259,7 @@ def fastnet_faulty(fastnet_network: Network, fastnet_evidence: Evidence) -> Iter
             port: int = 8080,
             settings: Settings | dict[str, Any] | None = None,
         ) -> tuple[str, int]:
+            from fastnet.config import no_such
             from fastnet.server import Chargen, Discard, Echo, Http, LoadServer
             from fastnet.server.faults import Dice, policy, read
             from fastnet.stack import Stack

@@ -96,7 +96,7 @@ def show(result: comparison.Comparison, as_json: bool, console: Console | None =
         for name, row in result.rows.items()
     ]
     title = f"TCP handshakes, {result.in_flight} in flight, medians of {result.rounds} rounds of {result.duration:g} s"
-    columns = ("handshakes/s", "ratio", "CPU us", "ratio", "failed", "resent", "p50 us", "p99 us")
+    columns = ("handshakes\n/s", "ratio", "CPU\nus", "ratio", "failed", "resent", "p50\nus", "p99\nus")
     print_table(title, columns, rows, console)
 
 

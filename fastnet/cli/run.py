@@ -54,7 +54,8 @@ def run(
     An event loop of fastnet.aio, or fastnet.patched(), takes the device:
 
     \b
-        fastnet run -- uvicorn --loop fastnet.aio:new_event_loop --host 198.18.0.2 app:app
+        fastnet run -- uvicorn --loop fastnet.aio:new_event_loop \\
+            --host 198.18.0.2 app:app
 
     With --patched a program needs neither. One process can have the device: the first that binds to it or connects over it.
 

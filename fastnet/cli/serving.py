@@ -156,7 +156,7 @@ def run(server: LoadServer, command: tuple[str, ...], duration: float | None, as
         return (server.stack.clock() - server.started) / 1e9
 
     if child is None:
-        click.echo(f"fastnet: {what}; SIGINT (Ctrl-C) ends it", err=True)
+        click.echo(f"fastnet: {what}; Ctrl-C ends it", err=True)
     try:
         if as_json:
             server.run(stopped, lambda now: print(json.dumps({"event": "tick", **asdict(now)}), flush=True))
@@ -230,7 +230,7 @@ def line(now: Report, before: Report) -> Text:
     seconds = now.seconds - before.seconds
     rate = (now.accepted - before.accepted) / seconds if seconds > 0 else 0.0
     return Text(
-        f"{rate:9,.0f} conn/s {now.open:9,} open  queues: {now.syn_queue:6,} syn {now.accept_queue:6,} accept  {now.refused:,} refused",
+        f"{rate:7,.0f} new/s, {now.open:,} open; syn/accept queue {now.syn_queue:,}/{now.accept_queue:,}; {now.refused:,} refused",
         no_wrap=True,
         overflow="ellipsis",
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 
@@ -25,6 +26,8 @@ def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, 
         table.add_column(column, justify="right", no_wrap=True, vertical="bottom")
     for row in rows:
         table.add_row(*row)
+    if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
+        table.padding = (0, 0, 0, 0)
     console.print(table)
 
 
