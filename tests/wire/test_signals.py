@@ -141,12 +141,13 @@ def test_while_it_starts(name: str, processes: int) -> None:
 @pytest.mark.parametrize("name", SIGNALS)
 def test_while_it_ends(name: str) -> None:
     """A command that takes its time to end: a second signal, or SIGKILL, is the end of it."""
-    run = Run("serve", "http", "--", "sh", "-c", "trap '' INT TERM HUP; echo up; while :; do sleep 1000; done")
+    script = "trap '' INT HUP; trap 'echo asked' TERM; echo up; while :; do sleep 1000 & wait; done"
+    run = Run("serve", "http", "--", "sh", "-c", script)
     assert run.process.stdout is not None
     assert run.process.stdout.readline() == "up\n"
     run.send("SIGTERM", "alone")
-    # init has passed it on when main waits for the command; sent earlier it would be the same signal.
-    time.sleep(0.3)
+    # From now on main waits for the command; sent earlier it would be the same signal.
+    assert run.process.stdout.readline() == "asked\n"
     run.send(name, "alone")
     assert run.end()[0] == code(name)
 
