@@ -242,3 +242,12 @@ sys.exit(isolated(main))
         assert "sysctl" in done.stdout or "no permission to open /dev/net/tun" in done.stdout, done
     else:
         assert done.returncode == 0, done
+
+
+def test_what_the_kernel_refuses_is_an_oserror(namespace: Namespace) -> None:
+    """Not an exception of a library's that nobody expects."""
+    tun = namespace.add_tun()
+    namespace.route("198.19.0.0/16", tun)
+    with pytest.raises(OSError, match="the kernel's network: File exists") as caught:
+        namespace.route("198.19.0.0/16", tun)
+    assert caught.value.errno == errno.EEXIST
