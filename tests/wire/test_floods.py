@@ -142,7 +142,7 @@ def test_the_command_prints_json() -> None:
 def test_the_command_prints_a_table() -> None:
     done = compare("--flood", "rst", "--packets", "5000", "--rate", str(RATE), "--clients", "10", "--rounds", "1")
     assert done.returncode == 0, done.stderr
-    assert "Flood: rst, 5,000 packets, 10 honest clients" in done.stdout and "…" not in done.stdout
+    assert "Flood: rst, 5,000 packets" in done.stdout and "10 honest clients" in done.stdout and "…" not in done.stdout
     for name in flood.ROWS:
         assert f"\n {name} " in done.stdout
 
