@@ -69,16 +69,21 @@ def optimization(path: Path) -> str:
     return LEAVES if path.name.startswith("_") else PROTOCOL
 
 
+# Connections and requests are made from C, through their bases' tp_new. Cython's vectorcall for constructors is a detour there, which costs
+# 50 instructions for each handshake; it gains only where Python calls the class.
+PROTOCOL_MACROS = [("CYTHON_VECTORCALL_TPNEW", "0")]
+
 leaves = [*Path("fastnet").rglob("*.pyx")]
 protocol = [path for path in Path("fastnet").rglob("*.py") if path.with_suffix(".pxd").exists()]
 
 
 def extension(path: Path) -> Extension:
     """The module that one file makes."""
+    tracing = [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "0")] if DEBUG else []
     return Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
-        define_macros=[("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "0")] if DEBUG else [],
+        define_macros=tracing + (PROTOCOL_MACROS if path.suffix == ".py" else []),
         extra_compile_args=[*WARNINGS, *(["-Werror"] if WERROR else []), optimization(path), "-g" if DEBUG else "-g0"],
     )
 

@@ -3,7 +3,7 @@
 Segments only note what has to be sent; ``send_pending`` sends it when the batch is over, so that a burst gets one ACK (MUST-58).
 """
 
-import errno
+from errno import ECONNRESET, EPIPE, ETIMEDOUT
 
 from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment
 from fastnet.tcp.calls import UserCalls
@@ -139,7 +139,7 @@ class Connection(UserCalls):
 
     def reset_arrives(self) -> None:
         """The peer gave the connection up: ECONNRESET, or EPIPE where it had already sent its FIN (tcp_reset())."""
-        self.error = errno.EPIPE if self.state == CLOSE_WAIT else errno.ECONNRESET
+        self.error = EPIPE if self.state == CLOSE_WAIT else ECONNRESET
         self.finish(RCV_RST)
 
     def refuse(self, seg: Segment, paws: bool, now: int) -> None:
@@ -518,7 +518,7 @@ class Connection(UserCalls):
         """The peer has been silent for too long."""
         self.context.counters.TCPAbortOnTimeout += 1
         # Where the network said why, so does the error (tcp_write_err()).
-        self.error = self.soft_error or errno.ETIMEDOUT
+        self.error = self.soft_error or ETIMEDOUT
         self.finish(EVENT_TIMEOUT)
 
     def gave_up(self, retries: int, since: int, now: int) -> bool:

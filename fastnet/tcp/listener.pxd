@@ -24,6 +24,7 @@ cdef class Listener(Tuned):
     cdef readonly dict syn_queue
     cdef readonly object accept_queue
     cdef object queue_connection
+    cdef object next_connection
     cdef public long long young
     cdef readonly object gate
     cdef readonly Refusals refused
@@ -57,7 +58,7 @@ cdef class Listener(Tuned):
     @cython.locals(context=Context, request=Request, source=Source)
     cdef cookie_arrives(self, Segment seg, long long now)
     cdef count_overflow(self)
-    @cython.locals(context=Context, connection=Connection)
+    @cython.locals(context=Context, connection=Connection, queued=cython.Py_ssize_t)
     cdef complete(self, Request request, Segment seg, long long now)
     cpdef accept(self)
     @cython.locals(

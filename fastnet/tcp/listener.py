@@ -51,7 +51,7 @@ class Listener(Tuned):
     :ivar ttl, tos: of SYN-ACKs, and of the connections to begin with; 0: as the stack's
     :ivar young: requests in the syn queue whose timer never fired
     :ivar gate: what follows the listener's policy, None without one
-    :ivar queue_connection: ``accept_queue.append``, looked up once
+    :ivar queue_connection: ``accept_queue.append``, and ``next_connection``: ``accept_queue.popleft``, looked up once
     :ivar refused: what was turned away, and why
     :ivar completing: the request whose connection is being made just now, None otherwise
     :ivar syn_queue_high, accept_queue_high: the most that were in the queues at once
@@ -60,8 +60,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
-        "cookies_redeemed", "cookies_sent", "gate", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue",
-        "syn_queue_high", "tos", "ttl", "young",
+        "cookies_redeemed", "cookies_sent", "gate", "next_connection", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused",
+        "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -82,6 +82,7 @@ class Listener(Tuned):
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
         self.queue_connection = self.accept_queue.append
+        self.next_connection = self.accept_queue.popleft
         self.young = 0
         self.gate: Gate | None = None
         self.refused = Refusals()
@@ -306,8 +307,9 @@ class Listener(Tuned):
             connection.tos = request.choice.tos or self.tos
         self.queue_connection(connection)
         self.completed += 1
-        if len(self.accept_queue) > self.accept_queue_high:
-            self.accept_queue_high = len(self.accept_queue)
+        queued = len(self.accept_queue)
+        if queued > self.accept_queue_high:
+            self.accept_queue_high = queued
         if seg.length:
             connection.segment_arrives(seg, now)
         self.completing = None
@@ -388,8 +390,8 @@ class Listener(Tuned):
         """The oldest connection that nobody accepted yet, or None. It may be over already: its state says."""
         if self.context.forked:
             self.context.check()
-        if self.accept_queue:
-            return self.accept_queue.popleft()
+        if len(self.accept_queue) > 0:
+            return self.next_connection()
         return None
 
     def set_policy(self, policy: Callable[[Arrival], Verdict | None] | None) -> None:

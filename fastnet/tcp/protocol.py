@@ -35,7 +35,9 @@ class Tcp:
                     seg = segments[i]
                     i += 1
                     number = seg.number
-                    endpoint = endpoints[number] if number >= 0 else None
+                    endpoint = None
+                    if number >= 0:
+                        endpoint = endpoints[number]
                     if endpoint is None:
                         endpoint = self.look_again(seg)
                         if endpoint is None:
