@@ -1,9 +1,9 @@
 """HyStart++ (RFC 9406), and the ACK trains of Linux's HyStart: leave slow start before the queue at the bottleneck overflows.
 
 The delay alone shows a queue two round trips after it began to grow, when CWND has doubled twice: too late for a queue of one
-bandwidth-delay product. A train of ACKs shows the bottleneck's rate. When it is half a round trip long, CWND is about what fits the path, and
-grows by a quarter from then on; when it is a whole round trip long, the path is full. On a short path some milliseconds are allowed for, as
-they are by the delay.
+bandwidth-delay product. A train of ACKs shows the bottleneck's rate. When it is half a round trip long, CWND is about what fits the path,
+and grows by a quarter in each round trip from then on. When it is a whole round trip long, the path is full. On a short path some
+milliseconds are allowed for, as they are by the delay.
 """
 
 from fastnet.tcp.congestion.base import Acknowledgment
