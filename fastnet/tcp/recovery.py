@@ -31,7 +31,7 @@ class Recovery:
 
     :ivar state: OPEN, RECOVERY or LOSS; ``recover``: SND.NXT when it was entered
     :ivar limited: CWND, and nothing else, held the sender back when it last sent
-    :ivar validated_at: when CWND last was in use, or was cut to what is, ns; ``used``: the most that was on its way since then, bytes
+    :ivar validated_at: when CWND last was in use or given back, ns; ``used``: the most that was on its way since then, bytes
     :ivar duplicates: duplicate ACKs in a row, where there is no SACK
     :ivar reorder_deadline: when what is only late so far counts as lost, ns; 0 without
     :ivar probe_end: SND.NXT after a tail loss probe; ``probing``: one is out; ``probe_again``: it was a retransmission
@@ -129,7 +129,8 @@ class Recovery:
         ack.acked = board.delivered - delivered
         ack.now = now
         self.measure(tcb, seg, advanced)
-        if advanced and (una - self.round_end & MASK) < HALF:
+        if advanced and 0 < (una - self.round_end & MASK) < HALF:
+            # Data that was sent after the round began. With ">=", a round would begin with the last ACK of a burst, and then pause.
             self.round += 1
             self.round_end = tcb.snd_nxt
         if self.probing:
@@ -462,7 +463,7 @@ class Recovery:
                 self.used = max(self.used, pipe)
                 if now - self.validated_at >= self.rtt.rto:
                     # A whole timeout. A program that waits for room would send more (SOCK_NOSPACE).
-                    if self.state == OPEN and not full and tcb.context.settings.tcp_slow_start_after_idle:
+                    if self.validated_at and self.state == OPEN and not full and tcb.context.settings.tcp_slow_start_after_idle:
                         congestion.unused(self.used, now)
                     self.used = 0
                     self.validated_at = now

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from fastnet.devices import Impairment
 from fastnet.tcp.congestion.base import NO_THRESHOLD
 from fastnet.tcp.congestion.cubic import Cubic
+from fastnet.twins import Twins
+from tests.pair import Pair, Program
 from tests.peer import MILLISECOND, SECOND
 from tests.protocol.test_recovery import MSS, RTO, RTT, Talk, cubic_at
 
@@ -131,3 +134,36 @@ def test_a_narrower_path_changes_the_units() -> None:
     talk.connection.path_narrowed(740, talk.wire.now)
     assert cubic.mss == 700 and cubic.w_max == 200
     assert cubic.ssthresh == NO_THRESHOLD
+
+
+@pytest.mark.parametrize(("rate", "rtt"), [(10, 50), (100, 50), (20, 200)])
+def test_the_first_slow_start_ends_without_a_loss(rate: int, rtt: int) -> None:
+    """hystart_update(): with a queue of one bandwidth-delay product, CUBIC leaves slow start when the path is full, before the queue is."""
+    fits = rate * 1_000_000 * rtt // 8000 // 1500
+    memory = (4096, 16 << 20, 16 << 20)
+    twins = Twins(
+        Impairment(delay=rtt * MILLISECOND // 2, rate=rate * 1_000_000, queue=fits), Impairment(delay=rtt * MILLISECOND // 2),
+        settings_a={"tcp_wmem": memory}, settings_b={"tcp_rmem": memory},
+    )  # fmt: skip
+    pair = Pair(twins, Program(bytes(8 << 20)), Program(b""), checked=False)
+
+    def left() -> bool:
+        sender = pair.a.connection.sender
+        return sender is not None and sender.recovery.congestion.ssthresh < NO_THRESHOLD
+
+    pair.run(left, 20)
+    assert twins.link.forth.tally.dropped == 0
+    assert fits <= pair.a.connection.need_sender().recovery.congestion.cwnd // 1448 <= 2 * fits
+
+
+def test_a_round_begins_with_the_first_ack_of_what_was_sent_in_it() -> None:
+    """RFC 9406 section 4.2, bictcp_hystart_reset(): not with the last ACK of what was sent before, after which there is a pause."""
+    talk = Talk()
+    talk.send(40)
+    rounds = []
+    for number in range(1, 11):
+        talk.ack(number, after=RTT if number == 1 else 0)
+        rounds.append(talk.recovery.round)
+    assert rounds == [1] * 10
+    talk.ack(11, after=RTT)
+    assert talk.recovery.round == 2

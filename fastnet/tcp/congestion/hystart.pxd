@@ -20,9 +20,9 @@ cdef class HyStart:
     cdef public long long round_start
     cdef public long long train_end
 
-    @cython.locals(grown=cython.longlong)
     cpdef Py_ssize_t growth(self, Acknowledgment ack, long long mss) except? -1
     @cython.locals(last=cython.longlong)
     cpdef bint is_slower(self) except -1
-    cpdef bint is_train(self, Acknowledgment ack, long long mss, long long length) except -1
+    @cython.locals(length=cython.longlong)
+    cpdef bint is_train(self, Acknowledgment ack, long long mss) except -1
     cpdef start_round(self, Acknowledgment ack)

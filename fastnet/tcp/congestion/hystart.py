@@ -25,8 +25,8 @@ INFINITE = 1 << 62
 class HyStart:
     """Slow start of one connection; names as in RFC 9406 section 4.2.
 
-    There is no L, the section's bound on the growth for one ACK: an ACK of 64 KiB is usual where a device puts segments together,
-    and eight segments for each made slow start linear (differences.md).
+    There is no L, the section's bound on the growth for one ACK. With offload one ACK covers up to 64 KiB; eight segments for each
+    would make slow start linear. Linux has no such bound either.
 
     :ivar done: slow start has ended for good: SSTHRESH is to be CWND
     :ivar css: conservative slow start; ``train``: because of a train of ACKs
@@ -59,25 +59,19 @@ class HyStart:
             self.current_round_min_rtt = min(self.current_round_min_rtt, ack.rtt)
             # An ACK of a burst stands for those of every second segment that the receiver did not send.
             self.rtt_sample_count += max(ack.acked // (2 * mss), 1)
-        grown = ack.acked
+        if self.is_train(ack, mss):
+            return ack.acked // CSS_GROWTH_DIVISOR
         if self.css:
-            if self.train:
-                # No pause in a whole round trip: the path is full.
-                self.done = self.done or self.is_train(ack, mss, max(ack.min_rtt, 2 * MIN_RTT_THRESH))
-            elif self.rtt_sample_count >= N_RTT_SAMPLE and self.current_round_min_rtt < self.css_baseline_min_rtt:
+            if self.rtt_sample_count >= N_RTT_SAMPLE and self.current_round_min_rtt < self.css_baseline_min_rtt:
                 # It was only jitter.
                 self.css_baseline_min_rtt = INFINITE
                 self.css = False
-            return grown // CSS_GROWTH_DIVISOR
+            return ack.acked // CSS_GROWTH_DIVISOR
         if self.is_slower():
             self.css_baseline_min_rtt = self.current_round_min_rtt
             self.css = True
             self.css_rounds = 0
-        elif self.is_train(ack, mss, max(ack.min_rtt // 2, MIN_RTT_THRESH)):
-            self.train = True
-            self.css = True
-            self.css_rounds = 0
-        return grown
+        return ack.acked
 
     def is_slower(self) -> bool:
         """Are the round trips longer than those of the last round by more than a little?"""
@@ -86,14 +80,19 @@ class HyStart:
             return False
         return self.current_round_min_rtt >= last + max(MIN_RTT_THRESH, min(last // MIN_RTT_DIVISOR, MAX_RTT_THRESH))
 
-    def is_train(self, ack: Acknowledgment, mss: int, length: int) -> bool:
-        """Have the ACKs of this round come without a pause for so long, ns (hystart_update())?"""
-        if ack.now - self.train_end > max(ACK_DELTA, ack.min_rtt // MIN_RTT_DIVISOR):
-            return False
-        self.train_end = ack.now
-        if ack.min_rtt == 0 or ack.in_flight + ack.acked < LOW_WINDOW * mss:
-            return False
-        return ack.now - self.round_start > length
+    def is_train(self, ack: Acknowledgment, mss: int) -> bool:
+        """Did the ACKs of a round come without a pause for half a round trip (hystart_update())? After a whole one, slow start is done."""
+        if ack.now - self.train_end <= max(ACK_DELTA, ack.min_rtt // MIN_RTT_DIVISOR):
+            self.train_end = ack.now
+            length = ack.now - self.round_start
+            if length > max(ack.min_rtt // 2, MIN_RTT_THRESH) and ack.in_flight + ack.acked >= LOW_WINDOW * mss and ack.min_rtt:
+                if not self.train:
+                    self.train = True
+                    self.css = True
+                    self.css_rounds = 0
+                elif length > max(ack.min_rtt, 2 * MIN_RTT_THRESH):
+                    self.done = True
+        return self.train
 
     def start_round(self, ack: Acknowledgment) -> None:
         """A round trip is over."""
