@@ -444,7 +444,7 @@ class Connection(UserCalls):
         if mss < self.handshake.mss and self.sender is not None:
             self.handshake.mss = mss
             recovery = self.sender.recovery
-            recovery.congestion.mss = self.send_mss()
+            recovery.congestion.set_mss(self.send_mss())
             recovery.board.lose_larger(self.send_mss())
             self.send_soon()
 

@@ -24,6 +24,11 @@ cdef class Recovery:
     cdef public unsigned int round_end
     cdef public unsigned int probe_end
     cdef public unsigned int undo_una
+    cdef public unsigned int undo_end
+    cdef public unsigned int undo_cwnd
+    cdef public unsigned int undo_ssthresh
+    cdef public unsigned int used
+    cdef public int duplicates
     cdef public unsigned char limited
     cdef public unsigned char probing
     cdef public unsigned char probe_again
@@ -31,15 +36,14 @@ cdef class Recovery:
     cdef public unsigned char hold
     cdef public unsigned char held
     cdef public unsigned char after_timeout
-    cdef public long long duplicates
+    cdef public unsigned char needed
     cdef public long long reorder_deadline
     cdef public long long prr_delivered
     cdef public long long prr_out
     cdef public long long recover_fs
     cdef public long long first_stamp
     cdef public long long undo_bytes
-    cdef public long long undo_cwnd
-    cdef public long long undo_ssthresh
+    cdef public long long validated_at
 
     cpdef replace(self, CongestionControl congestion, long long in_flight)
     @cython.locals(board=Scoreboard, outstanding=cython.longlong, arrived=cython.longlong)
@@ -71,6 +75,7 @@ cdef class Recovery:
     cpdef reduce_in_proportion(self, Tcb tcb, long long delivered, bint safe)
     @cython.locals(stamped=cython.bint)
     cpdef end_or_undo(self, Tcb tcb, Segment seg, bint advanced, long long now)
+    cpdef bint is_undone_by(self, Tcb tcb) except -1
     cpdef end(self, Tcb tcb)
     cpdef undo(self, Tcb tcb)
     @cython.locals(board=Scoreboard, again=cython.longlong, wait=cython.longlong)
@@ -80,6 +85,9 @@ cdef class Recovery:
     cpdef probe_sent(self, Tcb tcb, bint again)
     @cython.locals(ahead=cython.uint)
     cpdef answer_to_probe(self, Tcb tcb, Segment seg, bint advanced, bint reported, long long now)
+    @cython.locals(congestion=CongestionControl, pipe=cython.longlong)
+    cpdef validate(self, Tcb tcb, bint full, long long now)
+    @cython.locals(end=cython.uint)
     cpdef sent_again(self, Tcb tcb, Flight flight, unsigned int size, long long now)
     cpdef sent(self, unsigned int seq, unsigned int end, long long now)
 

@@ -31,6 +31,7 @@ class Recovery:
 
     :ivar state: OPEN, RECOVERY or LOSS; ``recover``: SND.NXT when it was entered
     :ivar limited: CWND, and nothing else, held the sender back when it last sent
+    :ivar validated_at: when CWND last was in use or given back, ns; ``used``: the most that was on its way since then, bytes
     :ivar duplicates: duplicate ACKs in a row, where there is no SACK
     :ivar reorder_deadline: when what is only late so far counts as lost, ns; 0 without
     :ivar probe_end: SND.NXT after a tail loss probe; ``probing``: one is out; ``probe_again``: it was a retransmission
@@ -38,14 +39,16 @@ class Recovery:
         lost, 2: they went, and the next ACK decides;
         ``held``: that was so already; ``after_timeout``: there was a timeout, ever
     :ivar first_stamp: our timestamp on the first retransmission of an episode, -1 before it
-    :ivar undo_bytes: retransmitted in this episode and not reported as duplicates
+    :ivar undo_bytes: retransmitted in this episode, or on their way again when it began, and not reported as duplicates
+    :ivar undo_end: where the highest of this episode's retransmissions ended
+    :ivar needed: an ACK echoed a retransmission of this episode, which was no mistake then
     """
 
     __slots__ = (
         "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited",
-        "probe_again", "probe_end", "probing",
+        "needed", "probe_again", "probe_end", "probing",
         "prr_delivered", "prr_out", "recover", "recover_fs", "reorder_deadline", "round", "round_end", "rtt", "state", "undo_bytes",
-        "undo_cwnd", "undo_ssthresh", "undo_una",
+        "undo_cwnd", "undo_end", "undo_ssthresh", "undo_una", "used", "validated_at",
     )  # fmt: skip
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator, snd_nxt: int) -> None:
@@ -57,6 +60,8 @@ class Recovery:
         self.round = 0
         self.round_end = snd_nxt
         self.limited = False
+        self.used = 0
+        self.validated_at = 0
         self.duplicates = 0
         self.reorder_deadline = 0
         self.probe_end = 0
@@ -70,7 +75,9 @@ class Recovery:
         self.held = False
         self.after_timeout = False
         self.first_stamp = -1
+        self.needed = False
         self.undo_una = 0
+        self.undo_end = 0
         self.undo_bytes = 0
         self.undo_cwnd = 0
         self.undo_ssthresh = 0
@@ -122,7 +129,8 @@ class Recovery:
         ack.acked = board.delivered - delivered
         ack.now = now
         self.measure(tcb, seg, advanced)
-        if advanced and (una - self.round_end & MASK) < HALF:
+        if advanced and 0 < (una - self.round_end & MASK) < HALF:
+            # Data that was sent after the round began. With ">=", a round would begin with the last ACK of a burst, and then pause.
             self.round += 1
             self.round_end = tcb.snd_nxt
         if self.probing:
@@ -252,10 +260,16 @@ class Recovery:
 
     def remember(self, tcb: Tcb) -> None:
         """An episode begins: note what to go back to if it was for nothing."""
+        self.congestion.remember()
         self.undo_cwnd = self.congestion.cwnd
         self.undo_ssthresh = self.congestion.ssthresh
         self.undo_una = tcb.snd_una
-        self.undo_bytes = 0
+        self.undo_bytes = self.board.on_their_way_again()
+        if self.probing and self.probe_again and self.undo_bytes == 0:
+            # The probe has arrived, or what it was a copy of has: a D-SACK for it may still come (tcp_init_undo()).
+            self.undo_bytes = tcb.send_mss()
+        self.undo_end = tcb.snd_una
+        self.needed = False
         self.first_stamp = -1
         self.recover = tcb.snd_nxt
 
@@ -318,13 +332,17 @@ class Recovery:
             else:
                 self.frto = False
         stamped = tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0 and seg.ts_ecr != 0
-        if advanced and stamped and self.first_stamp >= 0 and (seg.ts_ecr - self.first_stamp & MASK) >= HALF:
-            if self.state == LOSS:
-                counters.TCPLossUndo += 1
-            else:
-                counters.TCPFullUndo += 1
-            self.undo(tcb)
-            return
+        if advanced and stamped and self.first_stamp >= 0 and not self.needed:
+            if (seg.ts_ecr - self.first_stamp & MASK) < HALF:
+                # It answers a retransmission. An old echo after it is of another segment (RFC 3522 section 3.2).
+                self.needed = True
+            elif self.is_undone_by(tcb):
+                if self.state == LOSS:
+                    counters.TCPLossUndo += 1
+                else:
+                    counters.TCPFullUndo += 1
+                self.undo(tcb)
+                return
         if self.first_stamp >= 0 and self.undo_bytes <= 0 and self.board.lost == 0:
             counters.TCPDSACKUndo += 1
             self.undo(tcb)
@@ -334,6 +352,14 @@ class Recovery:
             if self.state == RECOVERY:
                 self.congestion.recovered(now)
             self.state = OPEN
+
+    def is_undone_by(self, tcb: Tcb) -> bool:
+        """Does an echo from before all retransmissions forgive the whole episode?
+
+        After a timeout it does. In fast recovery other segments may have been lost: not before an ACK covers everything that was sent again
+        (tcp_try_undo_partial()).
+        """
+        return self.state == LOSS or (tcb.snd_una - self.undo_end & MASK) < HALF
 
     def end(self, tcb: Tcb) -> None:
         """Forget what the episode needed."""
@@ -424,10 +450,35 @@ class Recovery:
 
     # ---- what the sender did ----
 
+    def validate(self, tcb: Tcb, full: bool, now: int) -> None:
+        """The sender sent what it could: was CWND in use (RFC 7661, tcp_cwnd_validate())?
+
+        :param full: the send buffer is full, and the program waits
+        """
+        congestion = self.congestion
+        if not self.limited:
+            pipe = self.pipe(tcb)
+            # Slow start may go on while more than half of the window is in use (tcp_is_cwnd_limited()).
+            if congestion.cwnd >= congestion.ssthresh or 2 * pipe < congestion.cwnd:
+                self.used = max(self.used, pipe)
+                if now - self.validated_at >= self.rtt.rto:
+                    # A whole timeout. A program that waits for room would send more (SOCK_NOSPACE).
+                    if self.validated_at and self.state == OPEN and not full and tcb.context.settings.tcp_slow_start_after_idle:
+                        congestion.unused(self.used, now)
+                    self.used = 0
+                    self.validated_at = now
+                return
+            self.limited = True
+        self.used = 0
+        self.validated_at = now
+
     def sent_again(self, tcb: Tcb, flight: Flight, size: int, now: int) -> None:
         """The first ``size`` numbers of a flight were retransmitted."""
         self.board.sent_again(flight, size, now)
         self.undo_bytes += size
+        end = flight.seq + size & MASK
+        if (end - self.undo_end & MASK) < HALF:
+            self.undo_end = end
         if self.first_stamp < 0:
             self.first_stamp = now // MILLISECOND + tcb.handshake.ts_offset & MASK
         if self.state == RECOVERY:

@@ -70,6 +70,8 @@ cdef class Scoreboard:
     cpdef bint renege(self) except -1
     @cython.locals(i=cython.Py_ssize_t, flight=Flight)
     cpdef restore(self)
+    @cython.locals(i=cython.Py_ssize_t, flight=Flight, total=cython.longlong)
+    cpdef Py_ssize_t on_their_way_again(self) except? -1
     cpdef Flight next_lost(self)
 
 

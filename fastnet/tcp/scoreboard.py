@@ -351,6 +351,18 @@ class Scoreboard:
         self.lost = 0
         self.sort()
 
+    def on_their_way_again(self) -> int:
+        """Bytes that were retransmitted and of which nobody has said whether they arrived. Linear in the flights; once in an episode."""
+        total = 0
+        if self.order is None:
+            # Nothing was sent again.
+            return 0
+        for i in range(self.head, len(self.flights)):
+            flight = self.flights[i]
+            if flight.retransmitted and flight.is_on_its_way():
+                total += flight.end - flight.seq & MASK
+        return total
+
     def next_lost(self) -> Flight | None:
         """The first flight that is to be sent again, None when none is."""
         if self.lost == 0 or self.losses is None:

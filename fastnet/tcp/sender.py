@@ -167,9 +167,7 @@ class Sender:
                 self.send_new(tcb, mss, room, now)
         if idle and tcb.snd_nxt != tcb.snd_una:
             self.retransmit_at = now + self.rtt.rto
-        if not recovery.limited and recovery.congestion.cwnd < recovery.congestion.ssthresh:
-            # Slow start may go on while more than half of the window is in use (RFC 7661, tcp_is_cwnd_limited()).
-            recovery.limited = 2 * recovery.pipe(tcb) >= recovery.congestion.cwnd
+        recovery.validate(tcb, self.full, now)
         self.set_timer(tcb, now)
         if self.full:
             self.tell_of_room(tcb)

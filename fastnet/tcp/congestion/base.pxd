@@ -1,3 +1,5 @@
+cimport cython
+
 cdef long long MOST
 
 
@@ -16,13 +18,18 @@ cdef class CongestionControl:
     cdef public long long ssthresh
 
     cpdef Py_ssize_t initial_window(self) except? -1
+    cpdef set_mss(self, long long mss)
     cpdef acknowledged(self, Acknowledgment ack)
+    @cython.locals(grown=cython.longlong)
+    cpdef Py_ssize_t slow_start(self, long long acked) except? -1
     cpdef reduce(self, long long in_flight, long long now)
     cpdef timed_out(self, long long in_flight, long long now)
     cpdef timed_out_again(self)
     cpdef recovered(self, long long now)
+    cpdef remember(self)
     cpdef undo(self, long long cwnd, long long ssthresh)
     cpdef restarted(self, long long now)
+    cpdef unused(self, long long used, long long now)
 
 
 cpdef check(CongestionControl congestion)

@@ -54,10 +54,23 @@ class CongestionControl:
         """IW10 (RFC 6928)."""
         return min(10 * self.mss, max(2 * self.mss, 14600))
 
+    def set_mss(self, mss: int) -> None:
+        """A full segment has another size from now on: the path has become narrower."""
+        self.mss = mss
+
     def acknowledged(self, ack: Acknowledgment) -> None:
         """New data has arrived, outside recovery, while CWND was what held the sender back."""
         if self.cwnd < self.ssthresh:
-            self.cwnd += ack.acked
+            self.slow_start(ack.acked)
+
+    def slow_start(self, acked: int) -> int:
+        """Let CWND, which is below SSTHRESH, grow by what arrived, but not beyond SSTHRESH (tcp_slow_start()).
+
+        :returns: bytes that are left for congestion avoidance
+        """
+        grown = min(acked, self.ssthresh - self.cwnd)
+        self.cwnd += grown
+        return acked - grown
 
     def reduce(self, in_flight: int, now: int) -> None:
         """Something was lost: set SSTHRESH. Recovery brings CWND there.
@@ -79,14 +92,33 @@ class CongestionControl:
         """Everything that was on its way at the loss has arrived."""
         self.cwnd = max(self.ssthresh, 2 * self.mss)
 
+    def remember(self) -> None:
+        """A loss is about to be told that may turn out to be none: keep what ``undo`` is to bring back besides CWND and SSTHRESH."""
+
     def undo(self, cwnd: int, ssthresh: int) -> None:
         """It was no loss after all: back to what was before."""
         self.cwnd = max(self.cwnd, cwnd)
         self.ssthresh = max(self.ssthresh, ssthresh)
 
     def restarted(self, now: int) -> None:
-        """Nothing was sent for longer than the retransmission timeout (RFC 5681 section 4.1)."""
+        """Nothing was sent for longer than the retransmission timeout (RFC 5681 section 4.1).
+
+        SSTHRESH keeps three quarters of what CWND was (RFC 7661 section 4.4, tcp_current_ssthresh()).
+        """
+        self.ssthresh = max(self.ssthresh, self.cwnd * 3 // 4)
         self.cwnd = min(self.cwnd, self.initial_window())
+
+    def unused(self, used: int, now: int) -> None:
+        """For a whole retransmission timeout the sender needed less than CWND: half of the rest is given back.
+
+        Nobody knows whether the path still carries what is not sent (RFC 7661, tcp_cwnd_application_limited()).
+
+        :param used: the most that was on its way, bytes
+        """
+        used = max(used, self.initial_window())
+        if used < self.cwnd:
+            self.ssthresh = max(self.ssthresh, self.cwnd * 3 // 4)
+            self.cwnd = (self.cwnd + used) // 2
 
 
 def check(congestion: CongestionControl) -> None:

@@ -13,18 +13,25 @@ ALPHA = 3 * (1 - BETA) / (1 + BETA)
 class Cubic(CongestionControl):
     """Names as in RFC 9438 section 4.1.2; windows in segments (floating), times in seconds.
 
-    :ivar epoch: when the present congestion avoidance began, ns; 0 before its first ACK
+    :ivar epoch: when the present congestion avoidance began, ns; 0 before its first ACK; later by the time that does not count
+    :ivar grown_at: the last ACK of congestion avoidance, ns
     :ivar fraction: bytes of growth that did not make a whole one yet
+    :ivar hystart: of the first slow start, made at its first ACK; None without
+    :ivar known: a loss, or HyStart++, has set SSTHRESH: slow start goes there
+    :ivar before: what ``remember`` kept: W_max, cwnd_prior, K, W_est, ``epoch``, ``known``; None without
     """
 
     name = "cubic"
 
-    __slots__ = ("cwnd_prior", "epoch", "fraction", "hystart", "k", "w_est", "w_max")
+    __slots__ = ("before", "cwnd_prior", "epoch", "fraction", "grown_at", "hystart", "k", "known", "w_est", "w_max")
 
     def __init__(self, mss: int) -> None:
         CongestionControl.__init__(self, mss)
-        self.hystart = HyStart()
+        self.hystart: HyStart | None = None
+        self.known = False
+        self.before: tuple[float, float, float, float, int, bool] | None = None
         self.epoch = 0
+        self.grown_at = 0
         self.w_max = 0.0
         self.cwnd_prior = 0.0
         self.k = 0.0
@@ -33,20 +40,26 @@ class Cubic(CongestionControl):
 
     def acknowledged(self, ack: Acknowledgment) -> None:
         """Slow start, or section 4.2 to 4.5."""
+        left = ack.acked
         if self.cwnd < self.ssthresh:
-            if self.hystart.done:
-                # After a loss SSTHRESH is known: slow start goes there.
-                self.cwnd += ack.acked
-            else:
-                self.cwnd += self.hystart.growth(ack, self.mss)
-                if self.hystart.done:
-                    self.ssthresh = self.cwnd
-            return
+            if not self.known:
+                self.search(ack)
+                return
+            left = self.slow_start(left)
+            if left == 0:
+                return
         # float(), because compiled, a quotient of whole numbers is a whole number.
         cwnd = float(self.cwnd) / self.mss
         if self.epoch == 0:
             self.start_epoch(cwnd, ack.now)
-        acked = float(ack.acked) / self.mss
+        else:
+            # While CWND holds the sender back, ACKs are a round trip apart at most. The rest of a longer pause was a time in which the
+            # program, or the peer's window, held it back: that is no time of growth (sections 4.2 and 5.8).
+            pause = ack.now - self.grown_at - (ack.rtt if ack.rtt else ack.min_rtt)
+            if pause > 0:
+                self.epoch += pause
+        self.grown_at = ack.now
+        acked = float(left) / self.mss
         t = float(ack.now - self.epoch) / SECOND
         # Where the window of the standard's own growth would be by now.
         self.w_est += (ALPHA if self.w_est < self.cwnd_prior else 1.0) * acked / cwnd
@@ -60,6 +73,22 @@ class Cubic(CongestionControl):
             whole = int(self.fraction)
             self.fraction -= whole
             self.cwnd += whole
+
+    def search(self, ack: Acknowledgment) -> None:
+        """The first slow start: HyStart++ says where it ends."""
+        hystart = self.hystart
+        if hystart is None:
+            hystart = HyStart()
+            self.hystart = hystart
+        self.cwnd = min(self.cwnd + hystart.growth(ack, self.mss), self.ssthresh)
+        if hystart.done:
+            self.ssthresh = self.cwnd
+            self.know()
+
+    def know(self) -> None:
+        """SSTHRESH is known."""
+        self.known = True
+        self.hystart = None
 
     def start_epoch(self, cwnd: float, now: int) -> None:
         """The first ACK of congestion avoidance."""
@@ -83,9 +112,36 @@ class Cubic(CongestionControl):
         self.w_max = cwnd * (1 + BETA) / 2 if cwnd < self.w_max else cwnd
         self.ssthresh = max(int(self.cwnd * BETA), 2 * self.mss)
         self.epoch = 0
-        self.hystart.done = True
+        self.know()
+
+    def remember(self) -> None:
+        """Section 4.9: all that the curve is made of."""
+        self.before = (self.w_max, self.cwnd_prior, self.k, self.w_est, self.epoch, self.known)
+
+    def undo(self, cwnd: int, ssthresh: int) -> None:
+        """Section 4.9: back to the curve of before. The time since then does not count."""
+        CongestionControl.undo(self, cwnd, ssthresh)
+        if self.before is not None:
+            self.w_max, self.cwnd_prior, self.k, self.w_est, self.epoch, self.known = self.before
+            self.before = None
+
+    def set_mss(self, mss: int) -> None:
+        """The windows of the curve are in segments: as many bytes are another number of them. A new curve begins from here."""
+        ratio = float(self.mss) / mss
+        CongestionControl.set_mss(self, mss)
+        self.w_max *= ratio
+        self.cwnd_prior *= ratio
+        self.epoch = 0
+        self.before = None
 
     def restarted(self, now: int) -> None:
         """Time without sending is no time of growth."""
         CongestionControl.restarted(self, now)
         self.epoch = 0
+
+    def unused(self, used: int, now: int) -> None:
+        """What is left of CWND begins a new curve."""
+        cwnd = self.cwnd
+        CongestionControl.unused(self, used, now)
+        if self.cwnd != cwnd:
+            self.epoch = 0

@@ -19,10 +19,12 @@ class NewReno(CongestionControl):
 
     def acknowledged(self, ack: Acknowledgment) -> None:
         """Slow start by what arrived; congestion avoidance by a segment for each CWND that arrived."""
+        acked = ack.acked
         if self.cwnd < self.ssthresh:
-            self.cwnd += ack.acked
-            return
-        self.counted += ack.acked
+            acked = self.slow_start(acked)
+            if acked == 0:
+                return
+        self.counted += acked
         if self.counted >= self.cwnd:
             self.counted -= self.cwnd
             self.cwnd += self.mss
