@@ -703,6 +703,61 @@ def test_an_interrupt_goes_through_and_loses_nobodys_news(virtual: World) -> Non
     loop.close()
 
 
+def test_interrupts_of_connection_lost_leave_the_others_told(virtual: World) -> None:
+    """connection_lost is called once on each, also behind one that lets an interruption through, and without waiting for news."""
+    loop = VirtualEventLoop()
+    clients: list[Recorder] = []
+
+    class Interrupted(Recorder):
+        def connection_lost(self, exc: BaseException | None) -> None:
+            super().connection_lost(exc)
+            raise KeyboardInterrupt
+
+    async def connect() -> None:
+        servers: list[Recorder] = []
+
+        def factory() -> Recorder:
+            servers.append(Recorder())
+            return servers[-1]
+
+        server = await loop.create_server(factory, virtual.host, 80)
+        clients.extend([(await loop.create_connection(Interrupted, virtual.host, 80))[1] for _ in range(3)])
+        await until(lambda: len(servers) == 3)
+        server.close()
+        for protocol in servers:
+            protocol.transport.abort()
+        await asyncio.sleep(1)
+
+    program = loop.create_task(connect())
+    for interrupts in (1, 2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(program)
+        assert [client.calls.count("lost") for client in clients].count(1) == interrupts
+        assert loop.time() < 2, "at once, not when something else happens"
+    loop.run_until_complete(program)
+    assert [client.calls.count("lost") for client in clients] == [1, 1, 1]
+    LEFT.clear()
+    loop.close()
+
+
+def test_a_descriptor_that_is_ready_goes_before_time_does(virtual: World) -> None:
+    """Virtual time moves when nothing else is to do: what waits in another descriptor is something to do."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        began = loop.time()
+        heard = loop.create_future()
+        theirs.send(b"x")
+        loop.add_reader(ours, lambda: heard.done() or heard.set_result(ours.recv(1)))
+        assert await asyncio.wait_for(heard, 0.001) == b"x" and loop.time() == began
+        loop.remove_reader(ours)
+        ours.close()
+        theirs.close()
+
+    virtual.run(main())
+
+
 def test_the_end_of_the_executor_takes_no_virtual_time(virtual: World) -> None:
     """Since Python 3.12 asyncio.Runner waits for it with a timeout of 300 s, which must not pass while a thread still works."""
 

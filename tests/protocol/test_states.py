@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.inet import TCP
 
 from fastnet.tcp.connection import Connection
-from fastnet.tcp.states import State
+from fastnet.tcp.states import EVENTS, TRANSITIONS, Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
 from tests.peer import PEER, Peer, Wire
 
@@ -244,3 +244,16 @@ def test_every_state_and_every_kind_of_segment() -> None:
     columns = {column for _, column, _ in cells()}
     assert columns == set(NAMES) and {NAMES[column] for column in columns} == set(State)
     assert len(cells()) == 22 * 12
+
+
+def test_the_table_by_number_says_what_the_table_by_name_says() -> None:
+    """RFC 9293 section 3.3.2, figure 5: each transition is found, and there is none where there is none."""
+    assert len({int(event) for event in Event}) == len(Event.__members__) == EVENTS
+    assert len({int(state) for state in State}) == len(State.__members__)
+    for state in State:
+        for event in Event:
+            if (state, event) in TRANSITIONS:
+                assert next_state(state, event) == TRANSITIONS[state, event]
+            else:
+                with pytest.raises(RuntimeError, match=f"from {state.name} on {event.name}"):
+                    next_state(state, event)
