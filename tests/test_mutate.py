@@ -79,12 +79,37 @@ def test_a_seed_draws_the_same_mutants_and_each_module_has_its_share() -> None:
 def test_the_page_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     results = ["killed", "killed", "killed", "survived", "survived", "unreached"]
     made = [Mutant("fastnet/tcp/rtt.py", i, "f", "comparison", "<", "<=", i, i + 1) for i in range(6)]
-    outcomes = [mutate.Outcome(mutant, f"a{i} < b", f"a{i} <= b", results[i]) for i, mutant in enumerate(made)]
+    outcomes = [mutate.Outcome(mutant, f"a{i} < b", f"a{i} <= b", results[i], drawn=f"seed {i // 4}") for i, mutant in enumerate(made)]
     monkeypatch.setattr(mutate, "equivalents", lambda: {outcomes[3].key: "a is never b", outcomes[0].key: "it was killed all the same"})
-    text = mutate.page(outcomes, 7)
+    text = mutate.page(outcomes)
+    assert "- 4 of seed 0\n- 2 of seed 1\n" in text
     assert "| `tcp/rtt.py` | 6 | 3 | 2 | 1 | 60.0 % |" in text and "| **fastnet/tcp** | 6 | 3 | 2 | 1 | 60.0 % |" in text
     assert "| `tcp/rtt.py` | `f` | `a3 < b` | `a3 <= b` | a is never b |" in text
     assert "killed all the same" not in text
+
+
+def test_samples_add_up_until_their_lines_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The table of results leads back to the same mutants; one whose line is another now is out."""
+    source = tmp_path / "m.py"
+    source.write_text(SOURCE)
+    monkeypatch.setattr(mutate, "ROOT", tmp_path)
+    monkeypatch.setattr(mutate, "RESULTS", tmp_path / "results.tsv")
+    assert mutate.load() == []
+    made = [mutate.Outcome(m, *m.changed_line(SOURCE), "killed", "tests/a.py::b[\"c\"]", drawn="seed 1") for m in mutants("m.py", SOURCE)]
+    mutate.save(made)
+    assert mutate.load() == made
+    source.write_text(SOURCE.replace("\nLIMIT = 0x10", "\n\nLIMIT = 0x10").replace("g(a)", "g(b)"))
+    again = mutate.load()
+    assert [o.mutant.line for o in again] == [o.mutant.line + 1 for o in made if "g(a)" not in o.before]
+    source.unlink()
+    assert mutate.load() == []
+
+
+def test_a_part_of_the_modules_can_be_sampled() -> None:
+    chosen = mutate.sample(5, 40, 20, leaves=False, parts=("fastnet/tcp/gate.py", "fastnet/aio/"))
+    assert {mutant.path for mutant in chosen if mutant.path.startswith("fastnet/tcp")} == {"fastnet/tcp/gate.py"}
+    assert all(mutant.path.startswith(("fastnet/tcp/gate.py", "fastnet/aio/")) for mutant in chosen) and len(chosen) > 50
+    assert {mutant.path for mutant in mutate.sample(5, 0, 20, leaves=False, parts=("fastnet/aio/",))} > {"fastnet/aio/reactor.py"}
 
 
 def test_every_equivalent_has_a_reason() -> None:

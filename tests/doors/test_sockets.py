@@ -335,3 +335,12 @@ def test_deferred_accept_and_fewer_syns_are_heeded(driver: Driver) -> None:
         assert outcome(lambda: sock.connect(("198.18.0.9", 80))) == (TimeoutError, errno.ETIMEDOUT)
         assert 2.5 < time.monotonic() - started < 30, "SYNs at 0 and 1 s, over at 3 s; tcp_syn_retries alone gives 127 s"
         assert sock.state == State.CLOSED
+
+
+@pytest.mark.parametrize("address", [("198.18.0.2",), ("198.18.0.2", 80, 0), (), (1, 80), ("198.18.0.2", "80"), ["198.18.0.2", 80], None])
+@pytest.mark.parametrize("call", ["bind", "connect", "connect_ex"])
+def test_what_is_no_address(driver: Driver, call: str, address: Any) -> None:
+    """The standard library's socket, module documentation, "Socket families": a tuple (host, port) and nothing else; TypeError."""
+    for sock in (socket.socket(), Socket(driver)):
+        with sock, pytest.raises(TypeError):
+            getattr(sock, call)(address)

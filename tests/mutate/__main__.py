@@ -3,7 +3,11 @@
     python -m tests.mutate --seed 1 --tcp 300 --rest 200     sample, run, and write docs/mutation.md
     python -m tests.mutate --rest 0                           only fastnet/tcp; what the page says of the rest stays
     python -m tests.mutate --only fastnet/tcp/rtt.py         every mutant of one module; the page stays as it is
-    python -m tests.mutate --again                           the survivors of the last run
+    python -m tests.mutate --again                           the survivors of all samples
+    python -m tests.mutate --seed 7 --add --parts fastnet/aio,fastnet/tcp/gate.py   one more sample, of a part; the page adds them up
+
+What became of each mutant is in tests/mutate/results.tsv, from which the page is written. A mutant whose line has changed since is left
+out of the page, and at the next run out of the table.
 
 It works in copies of the tree under build/mutate. The protocol runs uncompiled; a leaf is built anew for each of its mutants. Which
 tests reach a line is found by running them all under coverage.py: once, then those of files that have changed, all with ``--reach``.
@@ -40,7 +44,8 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "mutate"
 PAGE = ROOT / "docs" / "mutation.md"
 EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
-RESULTS = BUILD / "results.json"
+RESULTS = Path(__file__).with_name("results.tsv")
+COLUMNS = ("module", "line", "function", "before", "after", "result", "by", "drawn")
 REACH = BUILD / "reach.json"
 SUITE = ["tests/protocol", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
 SUITE += ["tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
@@ -70,6 +75,7 @@ class Outcome:
     :ivar result: killed, survived, or unreached where no test runs its line
     :ivar by: the test that noticed
     :ivar cut: tests that were left out as they take too long
+    :ivar drawn: by which sample: its seed, date, and the commit it was made of
     """
 
     mutant: Mutant
@@ -78,6 +84,7 @@ class Outcome:
     result: str
     by: str = ""
     cut: int = 0
+    drawn: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -91,23 +98,24 @@ def equivalents() -> dict[tuple[str, str, str, str], str]:
         return {(row["module"], row["function"], row["before"], row["after"]): row["reason"] for row in rows}
 
 
-def sample(seed: int, tcp: int, rest: int, leaves: bool = True) -> list[Mutant]:
+def sample(seed: int, tcp: int, rest: int, leaves: bool = True, parts: tuple[str, ...] = ("",)) -> list[Mutant]:
     """So many mutants of fastnet/tcp, and of the rest; a module has a share by its size, and each at least one.
 
     :param leaves: also of Cython's sources
+    :param parts: beginnings of the paths that a sample is of
     """
     chosen: list[Mutant] = []
     groups: dict[bool, list[list[Mutant]]] = {True: [], False: []}
     sources = {}
     for path in sorted([*ROOT.glob("fastnet/**/*.py"), *ROOT.glob("fastnet/**/*.pyx")]):
         name = str(path.relative_to(ROOT))
-        if path.suffix == ".pyx" and not leaves:
+        if path.suffix == ".pyx" and not leaves or not name.startswith(parts):
             continue
         sources[name] = path.read_text()
         if found := mutants(name, sources[name]):
             groups[name.startswith("fastnet/tcp/")].append(found)
     for is_tcp, modules in groups.items():
-        share = (tcp if is_tcp else rest) / sum(map(len, modules))
+        share = (tcp if is_tcp else rest) / max(1, sum(map(len, modules)))
         for found in modules:
             count = min(len(found), max(1, round(share * len(found)))) if tcp and is_tcp or rest and not is_tcp else 0
             shuffled = Random(f"{seed} {found[0].path}").sample(found, len(found))
@@ -383,7 +391,7 @@ def rate(killed: int, survived: int) -> str:
     return f"{100 * killed / (killed + survived):.1f} %" if killed + survived else ""
 
 
-def page(outcomes: list[Outcome], seed: int) -> str:
+def page(outcomes: list[Outcome]) -> str:
     """docs/mutation.md."""
     known = equivalents()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -395,9 +403,11 @@ def page(outcomes: list[Outcome], seed: int) -> str:
     lines = ["<!-- Written by `make mutate`. -->", "", "# Mutants", ""]
     lines += [
         "`make mutate` makes small changes to fastnet, one at a time: a comparison swapped, a number one more or less, a sign, `and` for",
-        "`or`, a condition negated, a statement dropped, another value returned. The tests that reach the line have to notice. This is a",
-        f"sample of {len(outcomes)}, drawn with seed {seed}; each module has a share by its size. The protocol runs uncompiled; of a leaf",
-        "(`.pyx`) each mutant is built. Some mutants do what the original does: they are listed below with the reason, and not counted.",
+        "`or`, a condition negated, a statement dropped, another value returned. The tests that reach the line have to notice. The",
+        "protocol runs uncompiled; of a leaf (`.pyx`) each mutant is built. Some mutants do what the original does: they are listed below",
+        f"with the reason, and not counted. These are {len(outcomes)}, of samples drawn at random, whose lines are still as they were:",
+        "",
+        *(f"- {count} of {name}" for name, count in sorted(Counter(outcome.drawn for outcome in outcomes).items())),
         "",
         "| module | mutants | killed | survived | equivalent | killed of the not equivalent |",
         "|---|---|---|---|---|---|",
@@ -424,22 +434,50 @@ def code(text: str) -> str:
     return "`" + text.replace("|", "\\|") + "`"
 
 
-def save(outcomes: list[Outcome], seed: int) -> None:
-    rows: list[dict[str, Any]] = [{**o.__dict__, "mutant": o.mutant.__dict__} for o in outcomes]
-    RESULTS.write_text(json.dumps({"seed": seed, "outcomes": rows}, indent=1))
+def save(outcomes: list[Outcome]) -> None:
+    """The table of results. A line of it has what finds the mutant again."""
+    with RESULTS.open("w", newline="") as file:
+        # The lines of Python are as they are: none of them has a tab.
+        writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n", quotechar=None)
+        writer.writerow(COLUMNS)
+        for o in outcomes:
+            writer.writerow([o.mutant.path, o.mutant.line, o.mutant.function, o.before, o.after, o.result, o.by, o.drawn])
 
 
-def load() -> tuple[int, list[Outcome]]:
-    read = json.loads(RESULTS.read_text())
-    return read["seed"], [Outcome(**{**row, "mutant": Mutant(**row["mutant"])}) for row in read["outcomes"]]
+def load() -> list[Outcome]:
+    """The results so far of mutants that can still be made."""
+    if not RESULTS.exists():
+        return []
+    found: list[Outcome] = []
+    made: dict[str, dict[tuple[str, str, str], list[Mutant]]] = {}
+    with RESULTS.open(newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            path = row["module"]
+            if path not in made:
+                made[path] = by_change(path)
+            fitting = made[path].get((row["function"], row["before"], row["after"]))
+            if fitting:
+                line = int(row["line"])
+                mutant = min(fitting, key=lambda m: abs(m.line - line))
+                found.append(Outcome(mutant, row["before"], row["after"], row["result"], row["by"], drawn=row["drawn"]))
+    return found
 
 
-def found_again(outcome: Outcome) -> Mutant | None:
-    """The same mutant in the source as it is now, if it is still there."""
-    source = (ROOT / outcome.mutant.path).read_text()
-    wanted = (outcome.mutant.function, outcome.before, outcome.after)
-    fitting = [m for m in mutants(outcome.mutant.path, source) if (m.function, *m.changed_line(source)) == wanted]
-    return min(fitting, key=lambda m: abs(m.line - outcome.mutant.line)) if fitting else None
+def by_change(path: str) -> dict[tuple[str, str, str], list[Mutant]]:
+    """The mutants of a module, by function, line before and line after; none if there is no such module any more."""
+    file = ROOT / path
+    made: dict[tuple[str, str, str], list[Mutant]] = defaultdict(list)
+    if file.exists():
+        source = file.read_text()
+        for mutant in mutants(path, source):
+            made[(mutant.function, *mutant.changed_line(source))].append(mutant)
+    return made
+
+
+def drawn(seed: int) -> str:
+    """Which sample this is."""
+    commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.strip()
+    return f"seed {seed}, {time.strftime('%Y-%m-%d', time.gmtime())}, commit {commit}"
 
 
 def main() -> int:
@@ -450,7 +488,9 @@ def main() -> int:
     parser.add_argument("--rest", type=int, default=200, help="mutants of everything else")
     parser.add_argument("--no-leaves", action="store_true", help="none of Cython's sources, which have to be built")
     parser.add_argument("--only", help="mutants of modules whose path begins so; the page is not written")
-    parser.add_argument("--again", action="store_true", help="the survivors of the last run, with the tests as they are now")
+    parser.add_argument("--add", action="store_true", help="keep the results of earlier samples; the page adds them up")
+    parser.add_argument("--parts", default="", help="sample only modules whose paths begin so, separated by commas")
+    parser.add_argument("--again", action="store_true", help="the survivors of all samples, with the tests as they are now")
     parser.add_argument("--reach", action="store_true", help="run all tests again to find which lines they reach")
     parser.add_argument("--budget", type=float, default=30, help="seconds of tests that a survivor is given")
     parser.add_argument("--workers", type=int, default=2)
@@ -459,33 +499,36 @@ def main() -> int:
     arguments = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
     kept: list[Outcome] = []
-    last: list[Outcome] = []
-    seed = arguments.seed
     if arguments.page:
-        seed, kept = load()
-        PAGE.write_text(page(kept, seed))
+        PAGE.write_text(page(load()))
         return 0
     if arguments.again:
-        seed, last = load()
-        kept = [outcome for outcome in last if outcome.result == "killed"]
-        chosen = [mutant for outcome in last if outcome.result != "killed" if (mutant := found_again(outcome))]
+        kept = load()
+        known = equivalents()
+        chosen = [outcome.mutant for outcome in kept if outcome.result != "killed" and outcome.key not in known]
     elif arguments.only:
         chosen = [m for p in sorted(ROOT.glob("fastnet/**/*.py*")) if p.suffix in (".py", ".pyx")
                   for m in mutants(str(p.relative_to(ROOT)), p.read_text())
                   if m.path.startswith(arguments.only) and is_program(m, p.read_text())]  # fmt: skip
     else:
-        chosen = sample(seed, arguments.tcp, arguments.rest, not arguments.no_leaves)
-        if RESULTS.exists() and not (arguments.tcp and arguments.rest):
+        parts = tuple(arguments.parts.split(","))
+        chosen = sample(arguments.seed, arguments.tcp, arguments.rest, not arguments.no_leaves, parts)
+        if arguments.add:
+            kept = load()
+        elif not (arguments.tcp and arguments.rest):
             # Half of the page is asked for: the other half stays.
-            kept = [outcome for outcome in load()[1] if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]
+            kept = [outcome for outcome in load() if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]
     find_reach(arguments.reach)
     outcomes = run(chosen, Reach(arguments.budget), arguments.workers, arguments.minutes)
     if not arguments.only:
+        sampled = {outcome.mutant: outcome.drawn for outcome in kept}
+        for outcome in outcomes:
+            outcome.drawn = sampled.get(outcome.mutant) or drawn(arguments.seed)
         done = {outcome.mutant for outcome in outcomes}
-        kept += [outcome for outcome in last if outcome.result != "killed" and found_again(outcome) not in done] if arguments.again else []
-        outcomes = sorted([*kept, *outcomes], key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))
-        save(outcomes, seed)
-        PAGE.write_text(page(outcomes, seed))
+        outcomes += (outcome for outcome in kept if outcome.mutant not in done)
+        outcomes.sort(key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))
+        save(outcomes)
+        PAGE.write_text(page(outcomes))
     known = equivalents()
     for is_tcp in (True, False):
         part = [o for o in outcomes if o.mutant.path.startswith("fastnet/tcp/") == is_tcp]

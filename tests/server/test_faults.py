@@ -90,7 +90,7 @@ def test_reset_after() -> None:
 
 
 def test_reset_after_accept() -> None:
-    wire, peer, connection = accepted(ResetAfterAccept(), answers=1)
+    wire, _peer, connection = accepted(ResetAfterAccept(), answers=1)
     assert connection.state == State.CLOSED and wire.sent() == []
 
 
