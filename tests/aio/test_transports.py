@@ -542,6 +542,62 @@ def test_files(world: World) -> None:
     world.run(main())
 
 
+def test_a_file_waits_for_the_peer_as_a_program_would(virtual: World) -> None:
+    """loop.sendfile: no more is read than the transport has room for; the protocol is not told, and reads no sooner than afterwards."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        client, server, _ = await pair(virtual)
+        server.transport.pause_reading()
+        with tempfile.TemporaryFile() as file:
+            file.truncate(1 << 23)
+            task = loop.create_task(loop.sendfile(client.transport, file))
+            before = -1
+            while file.tell() != before or before == 0:
+                before = file.tell()
+                await asyncio.sleep(0.2)
+            assert not task.done() and before < 1 << 23
+            assert client.transport.get_protocol() is not client and not client.transport.is_reading()
+            server.transport.resume_reading()
+            assert await task == 1 << 23
+        assert client.calls == ["made"] and client.transport.get_protocol() is client and client.transport.is_reading()
+        await until(lambda: len(server.data) == 1 << 23)
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("callback", ["connection_made", "data_received", "eof_received"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_goes_through_every_callback(virtual: World, callback: str, error: type[BaseException]) -> None:
+    """asyncio lets these two through, and reports everything else."""
+    loop = VirtualEventLoop()
+    reported: list[Any] = []
+    loop.set_exception_handler(lambda loop, context: reported.append(context))
+
+    def interrupt(*_: Any) -> None:
+        raise error
+
+    async def main() -> None:
+        def factory() -> Recorder:
+            recorder = Recorder()
+            setattr(recorder, callback, interrupt)
+            return recorder
+
+        LEFT.append(await loop.create_server(factory, virtual.host, 80))
+        transport, _ = await loop.create_connection(Recorder, virtual.host, 80)
+        transport.write(b"x")
+        transport.write_eof()
+        await asyncio.sleep(1)
+
+    program = loop.create_task(main())
+    with pytest.raises(error):
+        loop.run_until_complete(program)
+    loop.run_until_complete(program)
+    assert reported == []
+    LEFT.clear()
+    loop.close()
+
+
 def test_the_loop_closes_what_is_open(virtual: World) -> None:
     loop = VirtualEventLoop()
 

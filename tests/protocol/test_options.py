@@ -1,9 +1,10 @@
 """What a program's options do to a connection, in virtual time: timers that they start, and what a SYN shows of them."""
 
+import pytest
 from scapy.layers.inet import IP, TCP
 
 from fastnet.devices.impairment import Impairment
-from fastnet.sockopt import set_cork
+from fastnet.sockopt import offer_window, receive_buffer, set_cork
 from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.states import State
 from fastnet.twins import Twins
@@ -163,3 +164,25 @@ def test_the_socket_option_reaches_the_cork() -> None:
     assert wire.sent() == []
     set_cork(connection, 0)
     assert [bytes(packet[TCP].payload) for packet in wire.sent()] == [b"x"]
+
+
+@pytest.mark.parametrize(("asked", "window", "shift"), [(2304, 1152, 0), (131_070, 65535, 0), (131_072, 65535, 1), (400_000, 65535, 2)])
+def test_a_listeners_receive_buffer_is_what_a_syn_ack_offers(asked: int, window: int, shift: int) -> None:
+    """socket(7), SO_RCVBUF, which getsockopt reports doubled; half is for the bytes (tcp_win_from_space()), the scale fits them."""
+    wire = Wire()
+    listener = wire.stack.listen(STACK, 80)
+    offer_window(listener, asked)
+    synack = Peer(wire).syn([("WScale", 7)])
+    assert (synack[TCP].window, dict(synack[TCP].options)["WScale"]) == (window, shift)
+
+
+def test_what_so_rcvbuf_says() -> None:
+    """What was set; else the connection's buffer, as it grows (tcp(7), tcp_rmem); else the default of a new one."""
+    wire = Wire(tcp_rmem=(4096, 50_000, 1_000_000))
+    settings = wire.stack.context.settings
+    connection = Peer(wire).open(wire.stack.listen(STACK, 80))
+    assert receive_buffer(None, None, settings) == receive_buffer(None, connection, settings) == 50_000
+    assert receive_buffer(9000, connection, settings) == receive_buffer(9000, None, settings) == 9000
+    connection.need_receiver(wire.now)
+    connection.limit_receiving(70_000)
+    assert receive_buffer(None, connection, settings) == 70_000
