@@ -38,7 +38,7 @@ class ForkedLock:
         raise ForkedError
 
     def __exit__(self, *_: object) -> None:
-        return
+        """Never called."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise ForkedError

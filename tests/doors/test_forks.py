@@ -29,6 +29,7 @@ from fastnet.network import Network
 from fastnet.socket import Socket, create_connection, create_server
 from fastnet.stack import Stack
 from fastnet.twins import Twins
+from tests.peer import PEER, STACK, Peer, Wire
 
 HOST = "198.18.0.2"
 KERNEL = "198.18.0.1"
@@ -167,6 +168,26 @@ def test_nothing_is_shared_in_memory() -> None:
 
     assert in_child(child) == ""
     child()
+
+
+@pytest.mark.parametrize("call", ["send", "receive", "shutdown", "close", "abort"])
+@pytest.mark.parametrize("opening", [False, True])
+def test_each_call_of_a_connection(call: str, opening: bool) -> None:
+    """In a child each says whose the stack is, and changes nothing."""
+    wire = Wire()
+    connection = wire.stack.connect(PEER, 80) if opening else Peer(wire).open(wire.stack.listen(STACK, 80))
+    wire.sent()
+    state = connection.state
+    wire.stack.after_fork()
+    with pytest.raises(ForkedError):
+        {
+            "send": lambda: connection.send(b"x"),
+            "receive": lambda: connection.receive(1),
+            "shutdown": connection.shutdown,
+            "close": lambda: connection.close(wire.now),
+            "abort": lambda: connection.abort(wire.now),
+        }[call]()
+    assert connection.state == state and wire.device.drain() == []
 
 
 def test_a_lock_that_somebody_holds() -> None:

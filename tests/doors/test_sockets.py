@@ -242,6 +242,9 @@ def test_sendfile(pair: tuple[Any, socket.socket], tmp_path: Path) -> None:
         assert ours.sendfile(file, 0, 10) == 10 and file.tell() == 10
         with pytest.raises(ValueError, match="positive"):
             ours.sendfile(file, 0, -1)
+        with pytest.raises(ValueError, match="positive"):
+            ours.sendfile(file, 5, -1)
+        assert file.tell() == 10, "what is refused moves nothing"
         ours.setblocking(False)
         with pytest.raises(ValueError, match="non-blocking"):
             ours.sendfile(file)

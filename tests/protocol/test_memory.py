@@ -176,6 +176,15 @@ def test_nothing_is_taken_in_above_the_third_bound() -> None:
     assert all((connection.rcv_nxt - 1001) & M == 30_000 for connection in crowd.connections) and seen
 
 
+def test_what_a_connection_may_have_in_any_case() -> None:
+    """__sk_mem_raise_allocated(): the guaranteed bytes above every bound, anything below the first."""
+    wire = Wire(tcp_mem=(1, 1, 1))
+    memory = wire.stack.context.memory
+    buffer = Peer(wire).open(wire.stack.listen(STACK, 80)).need_receiver(wire.now).buffer
+    assert memory.allows(buffer, 8000, 8000) and not memory.allows(buffer, 8000, 7999)
+    assert memory.allows(buffer, 1000, 0) and memory.allows(buffer, buffer.allocated, 0)
+
+
 def test_a_fair_share_does_not_go_beyond_the_third_bound() -> None:
     """The first came while there was no pressure, and has nearly all; the second's share is no longer there."""
     crowd = Crowd(2, tcp_mem=(8, 16, 20))

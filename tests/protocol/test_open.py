@@ -522,3 +522,15 @@ def test_listen_and_active_open_on_one_port() -> None:
     peer.put("A", 1, 1)
     assert connection.state == State.ESTABLISHED and not listener.accept_queue
     assert wire.stack.connect(PEER, 81, local_port=8080).state == State.SYN_SENT, "and the other way round"
+
+
+def test_the_largest_window_of_a_simultaneous_open() -> None:
+    """RFC 9293 section 3.8.6.2.1: less than half the largest window that the peer ever offered is no use to send, nor is it now."""
+    wire = Wire()
+    peer, connection, _ = call(wire)
+    peer.put("S", window=1000, options=[("MSS", 1460)])
+    assert peer.put("A", 1, 1, window=4000) == [] and connection.state == State.ESTABLISHED
+    assert peer.put("A", 1, 1, window=600) == []
+    connection.send(bytes(2000))
+    assert wire.sent() == []
+    assert [len(packet[TCP].payload) for packet in peer.put("A", 1, 1, window=2000)][:1] == [1460]
