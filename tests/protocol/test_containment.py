@@ -17,7 +17,7 @@ from fastnet.stack import Stack
 from fastnet.tcp.congestion import ALGORITHMS
 from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
 from fastnet.tcp.connection import Connection
-from fastnet.tcp.containment import contain_door
+from fastnet.tcp.containment import contain_door, give_up
 from fastnet.tcp.context import Timed
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.policy import ACCEPT, Accept, Arrival, Deferred
@@ -74,6 +74,25 @@ def nothing_is_left(wire: Wire, connection: Connection, error: int = errno.ECONN
     assert connection.timer == -1
     assert connection.sender is None
     assert connection not in wire.stack.context.endpoints
+
+
+def test_what_cannot_even_be_ended_is_reached_by_nothing_any_more(wire: Wire, log: Any) -> None:
+    """Its number, its 4-tuple and its timer are free; a listener stays, as nobody else would answer for it."""
+    listener, one, broken, other, good = pair(wire)
+    broken.owner = Owner()
+    broken.send(b"x")
+    wire.sent()
+    timers = len(wire.stack.context.timers)
+    give_up(wire.stack.context, broken, BrokenError("ending"), wire.now)
+    give_up(wire.stack.context, listener, BrokenError("ending"), wire.now)
+    wire.stack.context.failures.log()
+    assert broken.id == -1 and broken.timer == -1 and broken.owner is None and broken not in wire.stack.context.endpoints
+    assert len(wire.stack.context.timers) == timers - 1 and len(log.records) > 0
+    assert listener in wire.stack.context.endpoints and listener.id >= 0
+    assert of(40000, one.put("A", 1, 1)) == ["R"]
+    other.put("A", 1, 1, b"y")
+    assert good.receive(1) == b"y"
+    assert Peer(wire).open(listener).state == State.ESTABLISHED
 
 
 # ---- kinds ----

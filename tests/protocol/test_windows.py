@@ -225,3 +225,19 @@ def test_window_updates_that_come_late_do_not_count() -> None:
     assert connection.snd_wnd == 500
     peer.put("A", 4, 1, window=9000)
     assert connection.snd_wnd == 9000
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_round_trip_of_who_only_receives(again: bool) -> None:
+    """tcp_rcv_rtt_update(): the handshake's until there is another; none of a SYN-ACK that was sent twice (RFC 6298 section 3)."""
+    wire = Wire()
+    listener = wire.stack.listen("0.0.0.0", 80)
+    peer = Peer(wire)
+    peer.syn()
+    if again:
+        assert len(wire.wait(1.5)) == 1
+    wire.now += 50_000_000
+    peer.put("A", 1, 1)
+    connection = listener.accept()
+    assert connection is not None
+    assert connection.round_trip() == (1_000_000_000 if again else 50_000_000)
