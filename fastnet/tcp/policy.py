@@ -208,7 +208,6 @@ class Deferred(Endpoint, Verdict):
 
     def timer_fires(self, now: int) -> None:
         """The time is over: a delay is, or the program did not decide."""
-        self.timer = -1
         self.gate.carry_out(self, now)
 
     def send_pending(self, now: int) -> None:
