@@ -47,7 +47,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
 RESULTS = Path(__file__).with_name("results.tsv")
 COLUMNS = ("module", "line", "function", "before", "after", "result", "by", "drawn")
 REACH = BUILD / "reach.json"
-SUITE = ["tests/protocol", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
+SUITE = ["tests/protocol", "tests/server", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
 SUITE += ["tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
 LEFT_OUT = ["tests/doors/test_cpython.py", "tests/wire/test_aio_cpython.py", "tests/test_mutate.py"]
 """Suites of others that run for minutes in a process of their own."""
@@ -413,7 +413,7 @@ def page(outcomes: list[Outcome]) -> str:
         "|---|---|---|---|---|---|",
     ]
     if not any(outcome.mutant.path.endswith(".pyx") for outcome in outcomes):
-        lines.insert(-3, "No leaf is in this sample.")
+        lines[-2:-2] = ["No leaf is among them.", ""]
     for place in ["fastnet/tcp", "the rest", *sorted(set(counts) - {"fastnet/tcp", "the rest"})]:
         count = counts[place]
         share = rate(count["killed"], count["survived"])
