@@ -13,13 +13,15 @@ from fastnet.tcp.timewait cimport TimeWait
 cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, SAME_AGAIN, MAX_REPEATS, MIN_MTU, GUESSED_MTU
+cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, SAME_AGAIN, MAX_REPEATS, TIMESTAMP_LIFE, MIN_MTU, GUESSED_MTU
 
 
 cdef class Connection(UserCalls):
+    @cython.locals(in_order=cython.bint)
     cpdef establish(self, Context context, Request request, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, stamped=cython.bint, ahead=cython.uint)
     cpdef segment_arrives(self, Segment seg, long long now)
+    cpdef unsigned int last_ack_sent(self) except? 0
     @cython.locals(window=cython.uint)
     cpdef bint is_acceptable(self, Segment seg, unsigned int ahead) except -1
     cpdef reset_arrives(self)

@@ -35,6 +35,9 @@ SAME_AGAIN = 500 * MILLISECOND
 """No answer to the same empty segment before that, and twice that the next time, whatever tcp_invalid_ratelimit says."""
 MAX_REPEATS = 16
 
+TIMESTAMP_LIFE = 24 * 24 * 3600 * SECOND
+"""After so long without a segment, TS.Recent says nothing: a clock of 1 ms has gone half its way round (RFC 7323 section 5.5)."""
+
 MIN_MTU = 68
 """No link takes less (RFC 791 section 3.1)."""
 GUESSED_MTU = 576
@@ -65,7 +68,9 @@ class Connection(UserCalls):
         self.snd_wl2 = seg.ack
         self.rcv_nxt = request.irs + 1 & MASK
         self.rcv_adv = self.rcv_nxt + request.rcv_wnd & MASK
-        self.ts_recent = seg.ts_val if request.timestamps and seg.options & OPTION_TIMESTAMPS else request.ts_recent
+        # Only from a segment that begins at or before Last.ACK.sent (RFC 7323 section 4.3).
+        in_order = (self.rcv_nxt - seg.seq & MASK) < HALF
+        self.ts_recent = seg.ts_val if in_order and request.timestamps and seg.options & OPTION_TIMESTAMPS else request.ts_recent
         if request.ecn:
             self.ecn = Ecn(self.snd_nxt)
 
@@ -75,14 +80,21 @@ class Connection(UserCalls):
         """A segment whose checksum is good and whose 4-tuple is ours."""
         context = self.context
         flags = seg.flags
-        stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
-        if stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF and not flags & RST:
-            if flags & SYN:
-                self.challenge_syn(now)
+        stamped = self.handshake.timestamps
+        if stamped and not flags & RST:
+            if not seg.options & OPTION_TIMESTAMPS:
+                if flags & SYN:
+                    self.challenge_syn(now)
+                else:
+                    context.counters.TcpInNoTimestamp += 1  # RFC 7323 section 3.2
                 return
-            context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
-            self.refuse(seg, True, now)
-            return
+            if (seg.ts_val - self.ts_recent & MASK) >= HALF and self.ts_recent and now - self.heard_at < TIMESTAMP_LIFE:
+                if flags & SYN:
+                    self.challenge_syn(now)
+                    return
+                context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
+                self.refuse(seg, True, now)
+                return
 
         # First, the sequence number.
         ahead = seg.seq - self.rcv_nxt & MASK
@@ -115,7 +127,8 @@ class Connection(UserCalls):
             return
         # Only now, as a blind attacker would have had to guess three numbers for it (tcp_ack()).
         self.heard_at = now
-        if stamped and (ahead == 0 or ahead >= HALF):
+        if stamped and (self.last_ack_sent() - seg.seq & MASK) < HALF:
+            # RFC 7323 section 4.3: of several segments, the peer measures from the first that our ACK covers.
             self.ts_recent = seg.ts_val
         if not self.ack_arrives(seg, now):
             return
@@ -129,6 +142,10 @@ class Connection(UserCalls):
             self.text_arrives(seg, ahead, now)
         if flags & FIN or self.receiver is not None and self.receiver.fin >= 0:
             self.fin_of(seg, now)
+
+    def last_ack_sent(self) -> int:
+        """Last.ACK.sent of RFC 7323 section 4.3: RCV.NXT as of our last segment. Without a receiver, nothing waits for an ACK."""
+        return self.receiver.acked if self.receiver is not None else self.rcv_nxt
 
     def is_acceptable(self, seg: Segment, ahead: int) -> bool:
         """RFC 9293 section 3.10.7.4's table: does any part of the segment lie in the receive window?"""

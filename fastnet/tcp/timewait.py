@@ -45,7 +45,8 @@ class TimeWait(Endpoint):
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """RFC 9293 section 3.10.7.4 for TIME-WAIT, as Linux has it (tcp_timewait_state_process())."""
         stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
-        paws = stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF
+        # 0: TS.Recent is not known (tcp_paws_check()).
+        paws = stamped and self.ts_recent != 0 and (seg.ts_val - self.ts_recent & MASK) >= HALF
         if seg.flags & RST:
             if seg.seq == self.rcv_nxt and not self.context.settings.tcp_rfc1337:
                 self.end()
