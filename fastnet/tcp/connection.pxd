@@ -29,8 +29,8 @@ cdef class Connection(UserCalls):
     @cython.locals(numbers=cython.uint)
     cpdef bint asks_anew(self, Segment seg, long long now) except -1
     cpdef challenge_syn(self, long long now)
-    @cython.locals(end=cython.uint)
-    cpdef note_duplicate(self, Segment seg)
+    @cython.locals(end=cython.uint, receiver=Receiver)
+    cpdef note_duplicate(self, Segment seg, long long now)
     @cython.locals(receiver=Receiver)
     cpdef count_duplicate(self, tuple before)
     @cython.locals(context=Context)
@@ -50,6 +50,10 @@ cdef class Connection(UserCalls):
         window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint, reported=tuple, wanted=cython.longlong
     )
     cpdef text_arrives(self, Segment seg, unsigned int ahead, long long now)
+    @cython.locals(receiver=Receiver)
+    cpdef report_before(self, Segment seg, long long now)
+    @cython.locals(receiver=Receiver, clock=cython.longlong, known=cython.longlong, sample=cython.longlong)
+    cpdef measure_round_trip(self, Segment seg, long long now)
     @cython.locals(receiver=Receiver, smallest=cython.longlong)
     cpdef bint may_receive(self, long long wanted) except -1
     @cython.locals(receiver=Receiver)

@@ -164,7 +164,7 @@ class Connection(UserCalls):
         if seg.length:
             if seg.payload_length and 0 < (self.rcv_nxt - seg.seq & MASK) < HALF:
                 # What has been received already, and is sent again: say so (RFC 2883).
-                self.note_duplicate(seg)
+                self.note_duplicate(seg, now)
             self.acknowledge_soon()
         elif self.was_challenged(now) or not self.asks_anew(seg, now):
             if paws:
@@ -199,13 +199,17 @@ class Connection(UserCalls):
         self.context.counters.TCPSYNChallenge += 1
         self.challenge(now)
 
-    def note_duplicate(self, seg: Segment) -> None:
+    def note_duplicate(self, seg: Segment, now: int) -> None:
         """Data that lies before RCV.NXT, in a D-SACK with the next ACK."""
         if self.handshake.sack and self.context.settings.tcp_dsack:
             end = seg.seq + seg.payload_length & MASK
             if (end - self.rcv_nxt & MASK) < HALF:
                 end = self.rcv_nxt
-            self.need_receiver(self.heard_at).duplicate = (seg.seq, end)
+            receiver = self.need_receiver(self.heard_at)
+            if receiver.duplicate is not None:
+                # An ACK reports one: that of a segment before this one in the batch goes first.
+                self.put(self.snd_nxt, ACK, now)
+            receiver.duplicate = (seg.seq, end)
             self.context.counters.TCPDSACKOldSent += 1
 
     def count_duplicate(self, before: tuple[int, int] | None) -> None:
@@ -319,6 +323,8 @@ class Connection(UserCalls):
         if receiver is None:
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
+            if receiver.unreported or receiver.duplicate is not None:
+                self.report_before(seg, now)
             reported = receiver.duplicate
             size = min(seg.payload_length, window - ahead)
             wanted = receiver.buffer.length + ahead + size
@@ -335,7 +341,7 @@ class Connection(UserCalls):
             return
         skip = MASK + 1 - ahead & MASK
         if skip >= seg.payload_length:
-            self.note_duplicate(seg)
+            self.note_duplicate(seg, now)
             self.acknowledge_soon()
             return
         size = min(seg.payload_length - skip, window)
@@ -350,7 +356,7 @@ class Connection(UserCalls):
             self.context.notify(self)
             return
         if skip:
-            self.note_duplicate(seg)
+            self.note_duplicate(seg, now)
         seg.deliver(receiver.buffer, skip, size)
         self.rcv_nxt = self.rcv_nxt + size & MASK
         if receiver.pieces:
@@ -361,9 +367,34 @@ class Connection(UserCalls):
             self.count_duplicate(reported)
         elif skip or size < seg.payload_length - skip:
             self.ack_due = True
-        receiver.data_came(seg.payload_length, now)
+        receiver.data_came(seg.payload_length, self.receive_mss(), now)
+        if (self.rcv_nxt - receiver.rtt_edge & MASK) < HALF:
+            self.measure_round_trip(seg, now)
         self.send_soon()
         self.context.notify(self)
+
+    def report_before(self, seg: Segment, now: int) -> None:
+        """Send an ACK if a segment out of order would crowd out what came in this batch: no later ACK would report that."""
+        receiver = self.need_receiver(now)
+        if receiver.duplicate is not None or self.handshake.sack and receiver.crowds_out(seg.seq, self.blocks_in(self.send_mss())):
+            self.put(self.snd_nxt, ACK, now)
+
+    def measure_round_trip(self, seg: Segment, now: int) -> None:
+        """All of a window has come: how long did that take, or how old is the timestamp that the last of it echoes?"""
+        receiver = self.need_receiver(now)
+        clock = now // MILLISECOND & MASK
+        if receiver.rtt == 0:
+            known = self.round_trip_known()
+            if known:
+                receiver.rtt = max(known // MILLISECOND, 1)
+        if self.handshake.timestamps:
+            sample = clock + self.handshake.ts_offset - seg.ts_ecr & MASK
+            if seg.ts_ecr and sample < HALF:
+                receiver.round_trip_over(sample, True)
+        elif receiver.rtt_at:
+            receiver.round_trip_over(clock - receiver.rtt_at & MASK, False)
+        receiver.rtt_edge = self.rcv_adv
+        receiver.rtt_at = clock
 
     def may_receive(self, wanted: int) -> bool:
         """May the receive buffer take the block for so many bytes (tcp_try_rmem_schedule())? If not, no more is offered than it has."""

@@ -114,7 +114,8 @@ def no_ack_flag(case: Case, number: int, kernel: Said, stack: Said) -> bool:
 
 def missing_timestamp(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     step = case["steps"][number - 1]
-    agreed = any(first[0] == "segment" and first[1] & SYN and any(kind == "ts" for kind, *_ in first[5]) for first in case["steps"][:number])
+    syns = [first for first in case["steps"][:number] if first[0] == "segment" and first[1] & SYN]
+    agreed = any(kind == "ts" for syn in syns for kind, *_ in syn[5])
     return agreed and step[0] == "segment" and not step[1] & (RST | SYN) and all(kind != "ts" for kind, *_ in step[5])
 
 
