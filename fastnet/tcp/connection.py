@@ -473,6 +473,8 @@ class Connection(UserCalls):
             context.detach(self.handshake.flow, self)
         else:
             context.disarm(self)
+            # What the SYN offered is of no use any more: the window for the ACKs to come needs no place of its own.
+            self.handshake.rcv_wnd = self.rcv_adv - self.rcv_nxt & MASK
             TimeWait(context, self.handshake, self.id, self.snd_nxt, self.rcv_nxt, self.ts_recent, now)
             self.id = -1
         context.notify(self)
