@@ -35,6 +35,7 @@ cdef class Counters:
     cdef public long long TcpCurrEstab
     cdef public long long TcpInNoListener
     cdef public long long TcpInNoFlags
+    cdef public long long TcpInNoTimestamp
     cdef public long long ListenOverflows
     cdef public long long ListenDrops
     cdef public long long TCPReqQFullDrop

@@ -79,6 +79,8 @@ class Counters:
     """Segments for a port where nobody listens."""
     TcpInNoFlags: int
     """Segments without the flag that the state asks for, dropped."""
+    TcpInNoTimestamp: int
+    """Segments without the timestamp that the handshake agreed on, dropped (RFC 7323 section 3.2)."""
     ListenOverflows: int
     """SYNs and final ACKs that found the accept queue full."""
     ListenDrops: int
@@ -222,5 +224,5 @@ NAMES: tuple[str, ...] = tuple(vars(Counters).get("__annotations__", ())) or tup
     name for name, value in vars(Counters).items() if isinstance(value, GetSetDescriptorType)
 )
 
-OWN = ("FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags")
+OWN = ("FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags", "TcpInNoTimestamp")
 """Names that Linux does not have."""

@@ -104,6 +104,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
             "last_data_recv": since(receiver.data_at),
             "rcv_ssthresh": receiver.limit,
             "rcv_space": receiver.limit,
+            "rcv_rtt": receiver.rtt * (MILLISECOND // MICROSECOND),
         }
     sender = connection.sender
     if sender is not None and not opening:

@@ -13,7 +13,7 @@ cdef int ESTABLISHED, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT
 cdef bytes TABLE
 cdef int EVENTS
 cdef int EVENT_CLOSE, EVENT_ABORT
-cdef long long MASK, HALF, SECOND
+cdef long long MASK, HALF, MILLISECOND, SECOND
 cdef tuple SENDING, UNSYNCHRONIZED
 cdef bint UNCOMPILED
 
@@ -44,6 +44,7 @@ cdef class UserCalls(Tcb):
     @cython.locals(receiver=Receiver, gain=cython.longlong, window=cython.uint)
     cpdef was_read(self)
     cpdef Py_ssize_t round_trip(self) except? -1
+    cpdef Py_ssize_t round_trip_known(self) except? -1
     cpdef Py_ssize_t readable(self) except? -1
     cpdef Py_ssize_t writable(self) except? -1
     cpdef shutdown(self)

@@ -6,7 +6,7 @@ from fastnet._headers import ACK, RST
 from fastnet.tcp.congestion import algorithm, checked
 from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.context import Context
-from fastnet.tcp.numbers import HALF, MASK, SECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.patience import Patience
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
@@ -181,10 +181,16 @@ class UserCalls(Tcb):
                     self.acknowledge_soon()
 
     def round_trip(self) -> int:
-        """The round-trip time as far as it is known, ns: from what was sent, else from the handshake, else a guess."""
+        """The round-trip time as far as it is known, ns: from what came, else from what was sent, else from the handshake, else a guess."""
+        if self.receiver is not None and self.receiver.rtt:
+            return self.receiver.rtt * MILLISECOND
+        return self.round_trip_known() or SECOND
+
+    def round_trip_known(self) -> int:
+        """The round-trip time from what was sent, else from the handshake, ns; 0 without."""
         if self.sender is not None and self.sender.rtt.srtt:
             return self.sender.rtt.srtt
-        return self.handshake.rtt or SECOND
+        return self.handshake.rtt
 
     def readable(self) -> int:
         """Bytes that ``receive`` would give now."""

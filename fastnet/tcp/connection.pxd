@@ -14,13 +14,15 @@ cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
 cdef int ECONNRESET, EPIPE, ETIMEDOUT
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
-cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, SAME_AGAIN, MAX_REPEATS, MIN_MTU, GUESSED_MTU
+cdef long long MASK, HALF, MILLISECOND, SECOND, IDLE, SAME_AGAIN, MAX_REPEATS, TIMESTAMP_LIFE, MIN_MTU, GUESSED_MTU
 
 
 cdef class Connection(UserCalls):
+    @cython.locals(in_order=cython.bint)
     cpdef establish(self, Context context, Request request, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, stamped=cython.bint, ahead=cython.uint)
     cpdef segment_arrives(self, Segment seg, long long now)
+    cpdef unsigned int last_ack_sent(self) except? 0
     @cython.locals(window=cython.uint)
     cpdef bint is_acceptable(self, Segment seg, unsigned int ahead) except -1
     cpdef reset_arrives(self)
@@ -28,8 +30,8 @@ cdef class Connection(UserCalls):
     @cython.locals(numbers=cython.uint)
     cpdef bint asks_anew(self, Segment seg, long long now) except -1
     cpdef challenge_syn(self, long long now)
-    @cython.locals(end=cython.uint)
-    cpdef note_duplicate(self, Segment seg)
+    @cython.locals(end=cython.uint, receiver=Receiver)
+    cpdef note_duplicate(self, Segment seg, long long now)
     @cython.locals(receiver=Receiver)
     cpdef count_duplicate(self, tuple before)
     @cython.locals(context=Context)
@@ -49,6 +51,10 @@ cdef class Connection(UserCalls):
         window=cython.uint, receiver=Receiver, skip=cython.uint, size=cython.uint, reported=tuple, wanted=cython.longlong
     )
     cpdef text_arrives(self, Segment seg, unsigned int ahead, long long now)
+    @cython.locals(receiver=Receiver)
+    cpdef report_before(self, Segment seg, long long now)
+    @cython.locals(receiver=Receiver, clock=cython.longlong, known=cython.longlong, sample=cython.longlong)
+    cpdef measure_round_trip(self, Segment seg, long long now)
     @cython.locals(receiver=Receiver, smallest=cython.longlong)
     cpdef bint may_receive(self, long long wanted) except -1
     @cython.locals(receiver=Receiver)

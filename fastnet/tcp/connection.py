@@ -35,6 +35,9 @@ SAME_AGAIN = 500 * MILLISECOND
 """No answer to the same empty segment before that, and twice that the next time, whatever tcp_invalid_ratelimit says."""
 MAX_REPEATS = 16
 
+TIMESTAMP_LIFE = 24 * 24 * 3600 * SECOND
+"""After so long without a segment, TS.Recent says nothing: a clock of 1 ms has gone half its way round (RFC 7323 section 5.5)."""
+
 MIN_MTU = 68
 """No link takes less (RFC 791 section 3.1)."""
 GUESSED_MTU = 576
@@ -65,7 +68,9 @@ class Connection(UserCalls):
         self.snd_wl2 = seg.ack
         self.rcv_nxt = request.irs + 1 & MASK
         self.rcv_adv = self.rcv_nxt + request.rcv_wnd & MASK
-        self.ts_recent = seg.ts_val if request.timestamps and seg.options & OPTION_TIMESTAMPS else request.ts_recent
+        # Only from a segment that begins at or before Last.ACK.sent (RFC 7323 section 4.3).
+        in_order = (self.rcv_nxt - seg.seq & MASK) < HALF
+        self.ts_recent = seg.ts_val if in_order and request.timestamps and seg.options & OPTION_TIMESTAMPS else request.ts_recent
         if request.ecn:
             self.ecn = Ecn(self.snd_nxt)
 
@@ -75,14 +80,21 @@ class Connection(UserCalls):
         """A segment whose checksum is good and whose 4-tuple is ours."""
         context = self.context
         flags = seg.flags
-        stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
-        if stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF and not flags & RST:
-            if flags & SYN:
-                self.challenge_syn(now)
+        stamped = self.handshake.timestamps
+        if stamped and not flags & RST:
+            if not seg.options & OPTION_TIMESTAMPS:
+                if flags & SYN:
+                    self.challenge_syn(now)
+                else:
+                    context.counters.TcpInNoTimestamp += 1  # RFC 7323 section 3.2
                 return
-            context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
-            self.refuse(seg, True, now)
-            return
+            if (seg.ts_val - self.ts_recent & MASK) >= HALF and self.ts_recent and now - self.heard_at < TIMESTAMP_LIFE:
+                if flags & SYN:
+                    self.challenge_syn(now)
+                    return
+                context.counters.PAWSEstab += 1  # RFC 7323 section 5.3, R1
+                self.refuse(seg, True, now)
+                return
 
         # First, the sequence number.
         ahead = seg.seq - self.rcv_nxt & MASK
@@ -115,7 +127,8 @@ class Connection(UserCalls):
             return
         # Only now, as a blind attacker would have had to guess three numbers for it (tcp_ack()).
         self.heard_at = now
-        if stamped and (ahead == 0 or ahead >= HALF):
+        if stamped and (self.last_ack_sent() - seg.seq & MASK) < HALF:
+            # RFC 7323 section 4.3: of several segments, the peer measures from the first that our ACK covers.
             self.ts_recent = seg.ts_val
         if not self.ack_arrives(seg, now):
             return
@@ -129,6 +142,10 @@ class Connection(UserCalls):
             self.text_arrives(seg, ahead, now)
         if flags & FIN or self.receiver is not None and self.receiver.fin >= 0:
             self.fin_of(seg, now)
+
+    def last_ack_sent(self) -> int:
+        """Last.ACK.sent of RFC 7323 section 4.3: RCV.NXT as of our last segment. Without a receiver, nothing waits for an ACK."""
+        return self.receiver.acked if self.receiver is not None else self.rcv_nxt
 
     def is_acceptable(self, seg: Segment, ahead: int) -> bool:
         """RFC 9293 section 3.10.7.4's table: does any part of the segment lie in the receive window?"""
@@ -147,7 +164,7 @@ class Connection(UserCalls):
         if seg.length:
             if seg.payload_length and 0 < (self.rcv_nxt - seg.seq & MASK) < HALF:
                 # What has been received already, and is sent again: say so (RFC 2883).
-                self.note_duplicate(seg)
+                self.note_duplicate(seg, now)
             self.acknowledge_soon()
         elif self.was_challenged(now) or not self.asks_anew(seg, now):
             if paws:
@@ -182,13 +199,17 @@ class Connection(UserCalls):
         self.context.counters.TCPSYNChallenge += 1
         self.challenge(now)
 
-    def note_duplicate(self, seg: Segment) -> None:
+    def note_duplicate(self, seg: Segment, now: int) -> None:
         """Data that lies before RCV.NXT, in a D-SACK with the next ACK."""
         if self.handshake.sack and self.context.settings.tcp_dsack:
             end = seg.seq + seg.payload_length & MASK
             if (end - self.rcv_nxt & MASK) < HALF:
                 end = self.rcv_nxt
-            self.need_receiver(self.heard_at).duplicate = (seg.seq, end)
+            receiver = self.need_receiver(self.heard_at)
+            if receiver.duplicate is not None:
+                # An ACK reports one: that of a segment before this one in the batch goes first.
+                self.put(self.snd_nxt, ACK, now)
+            receiver.duplicate = (seg.seq, end)
             self.context.counters.TCPDSACKOldSent += 1
 
     def count_duplicate(self, before: tuple[int, int] | None) -> None:
@@ -302,6 +323,8 @@ class Connection(UserCalls):
         if receiver is None:
             receiver = self.need_receiver(now)
         if ahead and ahead < HALF:
+            if receiver.unreported or receiver.duplicate is not None:
+                self.report_before(seg, now)
             reported = receiver.duplicate
             size = min(seg.payload_length, window - ahead)
             wanted = receiver.buffer.length + ahead + size
@@ -318,7 +341,7 @@ class Connection(UserCalls):
             return
         skip = MASK + 1 - ahead & MASK
         if skip >= seg.payload_length:
-            self.note_duplicate(seg)
+            self.note_duplicate(seg, now)
             self.acknowledge_soon()
             return
         size = min(seg.payload_length - skip, window)
@@ -333,7 +356,7 @@ class Connection(UserCalls):
             self.context.notify(self)
             return
         if skip:
-            self.note_duplicate(seg)
+            self.note_duplicate(seg, now)
         seg.deliver(receiver.buffer, skip, size)
         self.rcv_nxt = self.rcv_nxt + size & MASK
         if receiver.pieces:
@@ -344,9 +367,34 @@ class Connection(UserCalls):
             self.count_duplicate(reported)
         elif skip or size < seg.payload_length - skip:
             self.ack_due = True
-        receiver.data_came(seg.payload_length, now)
+        receiver.data_came(seg.payload_length, self.receive_mss(), now)
+        if (self.rcv_nxt - receiver.rtt_edge & MASK) < HALF:
+            self.measure_round_trip(seg, now)
         self.send_soon()
         self.context.notify(self)
+
+    def report_before(self, seg: Segment, now: int) -> None:
+        """Send an ACK if a segment out of order would crowd out what came in this batch: no later ACK would report that."""
+        receiver = self.need_receiver(now)
+        if receiver.duplicate is not None or self.handshake.sack and receiver.crowds_out(seg.seq, self.blocks_in(self.send_mss())):
+            self.put(self.snd_nxt, ACK, now)
+
+    def measure_round_trip(self, seg: Segment, now: int) -> None:
+        """All of a window has come: how long did that take, or how old is the timestamp that the last of it echoes?"""
+        receiver = self.need_receiver(now)
+        clock = now // MILLISECOND & MASK
+        if receiver.rtt == 0:
+            known = self.round_trip_known()
+            if known:
+                receiver.rtt = max(known // MILLISECOND, 1)
+        if self.handshake.timestamps:
+            sample = clock + self.handshake.ts_offset - seg.ts_ecr & MASK
+            if seg.ts_ecr and sample < HALF:
+                receiver.round_trip_over(sample, True)
+        elif receiver.rtt_at:
+            receiver.round_trip_over(clock - receiver.rtt_at & MASK, False)
+        receiver.rtt_edge = self.rcv_adv
+        receiver.rtt_at = clock
 
     def may_receive(self, wanted: int) -> bool:
         """May the receive buffer take the block for so many bytes (tcp_try_rmem_schedule())? If not, no more is offered than it has."""
@@ -425,6 +473,8 @@ class Connection(UserCalls):
             context.detach(self.handshake.flow, self)
         else:
             context.disarm(self)
+            # What the SYN offered is of no use any more: the window for the ACKs to come needs no place of its own.
+            self.handshake.rcv_wnd = self.rcv_adv - self.rcv_nxt & MASK
             TimeWait(context, self.handshake, self.id, self.snd_nxt, self.rcv_nxt, self.ts_recent, now)
             self.id = -1
         context.notify(self)

@@ -193,8 +193,12 @@ class Listener(Tuned):
         flags = seg.flags
         seq = seg.seq
         rcv_nxt = request.irs + 1 & MASK
+        if request.timestamps and not seg.options & OPTION_TIMESTAMPS and not flags & (RST | SYN):
+            context.counters.TcpInNoTimestamp += 1  # RFC 7323 section 3.2
+            return
         paws = (
             request.timestamps
+            and request.ts_recent != 0
             and seg.options & OPTION_TIMESTAMPS != 0
             and (seg.ts_val - request.ts_recent & MASK) >= HALF
         )

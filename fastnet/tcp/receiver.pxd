@@ -4,7 +4,7 @@ from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
 
 cdef long long MASK, HALF, MILLISECOND, ACK_DELAY
-cdef int MAX_PIECES, QUICK_ACKS, MAX_SACK_BLOCKS
+cdef int MAX_PIECES, BYTES_A_PIECE, QUICK_ACKS, MAX_SACK_BLOCKS
 
 
 @cython.final
@@ -23,26 +23,38 @@ cdef class Receiver:
     cdef public unsigned int edge
     cdef public unsigned int acked
     cdef public unsigned int largest_segment
+    cdef public unsigned int rtt
+    cdef public unsigned int rtt_edge
+    cdef public unsigned int rtt_at
     cdef public int quick
     cdef public unsigned char pingpong
+    cdef public unsigned char unreported
 
     @cython.locals(gain=cython.longlong)
     cpdef Py_ssize_t growth(self, unsigned int rcv_nxt, unsigned int rcv_adv) except? -1
     @cython.locals(
         left=cython.longlong, right=cython.longlong, start=cython.longlong, pieces=list, first=cython.Py_ssize_t,
-        last=cython.Py_ssize_t, reported=tuple, piece_left=cython.longlong, piece_right=cython.longlong,
+        last=cython.Py_ssize_t, reported=tuple, piece_left=cython.longlong, piece_right=cython.longlong, most=cython.longlong, piece=tuple,
     )
     cpdef bint keep(self, Segment seg, unsigned int rcv_nxt, long long size) except -1
+    @cython.locals(recent=list, others=list, other=cython.longlong)
+    cpdef grown(self, unsigned int seq, long long left, long long size)
     @cython.locals(pieces=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, behind=cython.longlong)
     cpdef Py_ssize_t find(self, unsigned int seq) except? -1
-    @cython.locals(left=cython.longlong, right=cython.longlong, ahead=cython.longlong, size=cython.longlong)
+    @cython.locals(
+        pieces=list, taken=cython.Py_ssize_t, left=cython.longlong, right=cython.longlong, ahead=cython.longlong, size=cython.longlong
+    )
     cpdef Py_ssize_t close_gap(self, unsigned int rcv_nxt) except? -1
     cpdef bint has_blocks(self, bint sack) except -1
+    @cython.locals(at=cython.Py_ssize_t, left=cython.longlong, right=cython.longlong, size=cython.longlong)
+    cpdef bint crowds_out(self, unsigned int seq, long long most) except -1
     @cython.locals(blocks=list, pieces=list, reported=cython.Py_ssize_t, seq=cython.longlong, at=cython.Py_ssize_t, piece=tuple)
     cpdef list blocks_to_report(self, Py_ssize_t most)
     cpdef acknowledged(self, unsigned int rcv_nxt)
     cpdef bint may_delay(self, unsigned int rcv_nxt) except -1
     cpdef Py_ssize_t delay(self, long long now) except? -1
-    cpdef data_came(self, unsigned int size, long long now)
+    cpdef data_came(self, unsigned int size, unsigned int mss, long long now)
     cpdef data_sent(self, long long now)
+    @cython.locals(known=cython.longlong)
+    cpdef round_trip_over(self, long long sample, bint echoed)
     cpdef measure(self, unsigned int rcv_nxt, unsigned int rcv_adv, long long rtt, long long now)

@@ -6,6 +6,9 @@ from fastnet.tcp.numbers import HALF, MASK, MAX_PIECES, MILLISECOND
 
 ACK_DELAY = 40 * MILLISECOND
 """How long an ACK may wait for company: Linux's TCP_DELACK_MIN; RFC 9293 section 3.8.6.3 has half a second at most."""
+BYTES_A_PIECE = 512
+"""Bytes of the receive buffer's block for each piece out of order: a piece takes about 130 bytes itself. Full segments with a gap between
+any two need one for 2,900."""
 QUICK_ACKS = 16
 """ACKs that go out at once at the start of a connection, when the peer's window is still small (Linux's TCP_MAX_QUICKACKS)."""
 
@@ -13,13 +16,15 @@ QUICK_ACKS = 16
 class Receiver:
     """Bytes that came, in order and out of it.
 
-    Memory: at most twice ``limit`` in ``buffer``, however small or far apart the pieces, and ``MAX_PIECES`` pairs.
+    Memory: at most twice ``limit`` in ``buffer``, however small or far apart the pieces, and a pair of numbers for each piece: as many as
+    ``MAX_PIECES``, or one for each ``BYTES_A_PIECE`` of the buffer's block, which tcp_mem counts.
 
     :param pool: where the memory is counted
     :param limit: bytes that it may hold (tcp_rmem); grows up to ``largest`` while the reader keeps up and the window is what slows the peer
     :ivar buffer: the tail is RCV.NXT; pieces out of order are placed ahead of it
     :ivar pieces: their sequence numbers, [left, right), in order and apart from each other; None before the first
-    :ivar recent: where the latest of them began, newest first, for the order of SACK blocks (RFC 2018 section 4)
+    :ivar recent: a number in each of those that grew last, newest first, for the order of SACK blocks (RFC 2018 section 4)
+    :ivar unreported: how many of those have grown since our last segment
     :ivar duplicate: what came twice, to be reported once (RFC 2883); None without
     :ivar fin: sequence number of a FIN that came before all of its data, -1 without
     :ivar urgent: sequence number of the first byte that is not urgent (RCV.UP), -1 without
@@ -28,12 +33,14 @@ class Receiver:
     :ivar quick: ACKs that are still not delayed; ``pingpong``: the program answers what it reads, so ACKs had better wait for that
     :ivar ack_at: when a delayed ACK goes out, ns; 0 when none waits
     :ivar data_at: when data last came, ns
+    :ivar rtt: the round-trip time as the receiver sees it, ms; 0 before the first measurement
+    :ivar rtt_edge, rtt_at: the window's right edge when the present measurement of it began, and when that was, ms modulo 2^32
     :ivar edge: the window's right edge when the present measurement of the peer's speed began, ``edge_at``: when that was, ns
     """
 
     __slots__ = (
         "ack_at", "acked", "buffer", "data_at", "duplicate", "edge", "edge_at", "fin", "largest", "largest_segment", "limit",
-        "pieces", "pingpong", "quick", "recent", "urgent",
+        "pieces", "pingpong", "quick", "recent", "rtt", "rtt_at", "rtt_edge", "unreported", "urgent",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
@@ -51,6 +58,10 @@ class Receiver:
         self.pingpong = False
         self.ack_at = 0
         self.data_at = 0
+        self.unreported = 0
+        self.rtt = 0
+        self.rtt_edge = rcv_nxt
+        self.rtt_at = 0
         self.edge = rcv_adv
         self.edge_at = now
 
@@ -83,15 +94,27 @@ class Receiver:
             left = min(left, piece_left)
             right = max(right, piece_right)
             last += 1
-        if first == last and len(pieces) >= MAX_PIECES:
+        most = max(MAX_PIECES, max(self.buffer.allocated, self.buffer.length + right) // BYTES_A_PIECE)
+        if first == last and len(pieces) >= most:
             return False
-        pieces[first:last] = [(rcv_nxt + left & MASK, rcv_nxt + right & MASK)]
-        if self.recent is None:
-            self.recent = []
-        self.recent.insert(0, seg.seq)
-        del self.recent[MAX_SACK_BLOCKS + 1 :]
+        piece = (rcv_nxt + left & MASK, rcv_nxt + right & MASK)
+        if first + 1 == last:
+            pieces[first] = piece
+        else:
+            pieces[first:last] = [piece]
         seg.place(self.buffer, self.buffer.length + start, size)
+        self.grown(seg.seq, piece[0], right - left)
         return True
+
+    def grown(self, seq: int, left: int, size: int) -> None:
+        """A piece has grown, or is new: it is the one to report first. ``seq`` lies in it; it begins at ``left``."""
+        recent = self.recent
+        if recent is None:
+            recent = []
+        if self.unreported == 0 or not recent or (recent[0] - left & MASK) >= size:
+            self.unreported += 1
+        others = [other for other in recent if (other - left & MASK) >= size]
+        self.recent = [seq, *others[:MAX_SACK_BLOCKS]]
 
     def find(self, seq: int) -> int:
         """Index of the first piece that ends at a sequence number or behind it."""
@@ -109,24 +132,30 @@ class Receiver:
 
     def close_gap(self, rcv_nxt: int) -> int:
         """RCV.NXT has moved: take in the pieces that it has reached, and say where it is now."""
-        while self.pieces:
-            left, right = self.pieces[0]
+        pieces = self.pieces or []
+        taken = 0
+        while taken < len(pieces):
+            left, right = pieces[taken]
             ahead = left - rcv_nxt & MASK
             if ahead and ahead < HALF:
                 break
             if ahead and self.duplicate is None:
                 # What closed the gap goes on into it (RFC 2883 section 4.2).
                 self.duplicate = (left, rcv_nxt if (right - rcv_nxt & MASK) < HALF else right)
-            self.pieces.pop(0)
+            taken += 1
             size = right - rcv_nxt & MASK
             if size < HALF:
                 self.buffer.commit(size)
                 rcv_nxt = right
+        if taken:
+            # At once: each time, what is left moves to the front.
+            del pieces[:taken]
         return rcv_nxt
 
     def forget_pieces(self) -> None:
         """What came out of order will never be in order."""
         self.pieces = None
+        self.recent = None
         self.buffer.trim()
 
     # ---- what ACKs say ----
@@ -134,6 +163,17 @@ class Receiver:
     def has_blocks(self, sack: bool) -> bool:
         """Is there something to say in SACK blocks? ``sack``: may it be said?"""
         return sack and (bool(self.pieces) or self.duplicate is not None)
+
+    def crowds_out(self, seq: int, most: int) -> bool:
+        """Would a segment at ``seq`` be one piece more than the ``most`` that the next ACK can report? Not in the latest of them."""
+        if self.unreported < most or not self.pieces or not self.recent:
+            return False
+        at = self.find(seq)
+        if at == len(self.pieces):
+            return True
+        left, right = self.pieces[at]
+        size = right - left & MASK
+        return (seq - left & MASK) > size or (self.recent[0] - left & MASK) >= size
 
     def blocks_to_report(self, most: int) -> list[tuple[int, int]]:
         """SACK blocks for a segment that leaves now: a D-SACK first, then the pieces, the most recent ones first.
@@ -168,6 +208,7 @@ class Receiver:
             if self.quick > 0:
                 self.quick -= 1
         self.ack_at = 0
+        self.unreported = 0
 
     def may_delay(self, rcv_nxt: int) -> bool:
         """May the ACK wait? Not for the second full segment, nor while something is missing (RFC 5681 section 4.2)."""
@@ -180,9 +221,9 @@ class Receiver:
         self.ack_at = now + ACK_DELAY
         return self.ack_at
 
-    def data_came(self, size: int, now: int) -> None:
-        """A segment with new data in order."""
-        self.largest_segment = max(size, self.largest_segment)
+    def data_came(self, size: int, mss: int, now: int) -> None:
+        """A packet with new data in order. One larger than a segment of ``mss`` bytes is several that a device has put together."""
+        self.largest_segment = max(min(size, mss), self.largest_segment)
         self.data_at = now
 
     def data_sent(self, now: int) -> None:
@@ -191,6 +232,21 @@ class Receiver:
             self.pingpong = True
 
     # ---- the window's size ----
+
+    def round_trip_over(self, sample: int, echoed: bool) -> None:
+        """A whole window has come since the last measurement of the round-trip time (Linux: tcp_rcv_rtt_measure()).
+
+        It is at most the sample. The estimate follows a shorter one at once and a longer one slowly, as the peer may have paused; with
+        Linux's minimum, a path that has become longer would be measured by the shorter one for ever.
+
+        :param sample: ms
+        :param echoed: it comes from a timestamp; otherwise it is how long the window took, which says nothing where the peer is slow
+        """
+        known = self.rtt
+        if known == 0 or sample < known:
+            self.rtt = max(sample, 1)
+        elif echoed or sample <= 8 * known:
+            self.rtt = min(sample, known + (known >> 3) + 1)
 
     def measure(self, rcv_nxt: int, rcv_adv: int, rtt: int, now: int) -> None:
         """A whole window has come since the last measurement: if that took about a round trip, the window is what slows the peer.

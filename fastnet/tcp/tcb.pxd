@@ -54,8 +54,10 @@ cdef class Tcb(Endpoint):
     cpdef int blocks_in(self, int room) except? -1
     @cython.locals(handshake=Request, mss=cython.int)
     cpdef put_syn(self, int flags, long long now)
-    @cython.locals(gain=cython.longlong, shut=cython.bint, window=cython.uint)
+    @cython.locals(gain=cython.longlong, rest=cython.longlong, shut=cython.bint, window=cython.longlong, unit=cython.longlong)
     cpdef unsigned int window_to_offer(self) except? 0
+    @cython.locals(up=cython.longlong, down=cython.longlong, receiver=Receiver)
+    cpdef long long rounded(self, long long window, long long unit) except? -1
     cpdef int receive_mss(self) except? -1
     @cython.locals(mss=cython.int)
     cpdef int send_mss(self) except? -1

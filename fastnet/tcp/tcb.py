@@ -199,20 +199,47 @@ class Tcb(Endpoint):
             self.context.writer.undress()
 
     def window_to_offer(self) -> int:
-        """The window field: what the reader has room for, never less than was offered before (SHLD-14)."""
+        """The window field: what the reader has room for, never less than was offered before (SHLD-14).
+
+        RCV.ADV is the right edge that the field says, scale included: the peer knows no other.
+        """
+        unit = (1 << self.handshake.rcv_shift) - 1
         if self.receiver is not None:
             # Only by steps worth a segment: silly window avoidance (RFC 9293 section 3.8.6.2.2, RFC 1122 4.2.3.3).
             gain = self.receiver.growth(self.rcv_nxt, self.rcv_adv)
             # What the segment before this one offered.
             shut = self.rcv_adv == self.receiver.acked
-            if gain >= min(self.receive_mss(), self.receiver.limit // 2):
-                self.rcv_adv = self.rcv_adv + gain & MASK
+            # What is offered in addition is rounded down.
+            rest = self.rcv_adv + gain - self.rcv_nxt & unit
+            if gain >= min(self.receive_mss(), self.receiver.limit // 2) and gain > rest:
+                self.rcv_adv = self.rcv_adv + gain - rest & MASK
                 if shut:
                     self.context.counters.TCPFromZeroWindowAdv += 1
             elif self.rcv_adv == self.rcv_nxt and not shut:
                 self.context.counters.TCPToZeroWindowAdv += 1
         window = self.rcv_adv - self.rcv_nxt & MASK
+        if window & unit:
+            window = self.rounded(window, unit)
         return min(window >> self.handshake.rcv_shift, 0xFFFF)
+
+    def rounded(self, window: int, unit: int) -> int:
+        """A window of whole units of the scale. Rounded up, as rounded down the right edge would move left (tcp_select_window()).
+
+        Each segment that ends within a unit moves the edge by less than one. Segments smaller than a unit could move it without end;
+        an eighth more than the limit is the most. Beyond that the window is rounded down, and shut where nothing is left: bytes that
+        are still taken while the window is said to be shut would reset the back-off of the peer's probes.
+
+        :param unit: bytes of a unit, less one
+        """
+        up = window + unit & ~unit
+        receiver = self.receiver
+        if receiver is None or up + receiver.buffer.length <= receiver.limit + receiver.limit // 8:
+            self.rcv_adv = self.rcv_nxt + up & MASK
+            return up
+        down = window & ~unit
+        if down == 0:
+            self.rcv_adv = self.rcv_nxt
+        return down
 
     def receive_mss(self) -> int:
         """Data bytes of a full segment of the peer's, options off."""

@@ -14,6 +14,7 @@ TIME_WAIT_LENGTH = 60 * SECOND
 class TimeWait(Endpoint):
     """Answers a FIN that comes again, and keeps old segments away from a new connection with the same 4-tuple.
 
+    :param handshake: the connection's, with the window that it offered last in ``rcv_wnd``
     :param number: the connection's id, which it takes over
     :ivar entered: when it began, ms modulo 2^32 (tcp_tw_reuse_delay)
     :ivar answered_at: when what did not have to be answered last was, ns; ``answered``: its numbers (``Connection.asks_anew``)
@@ -45,10 +46,16 @@ class TimeWait(Endpoint):
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """RFC 9293 section 3.10.7.4 for TIME-WAIT, as Linux has it (tcp_timewait_state_process())."""
         stamped = self.handshake.timestamps and seg.options & OPTION_TIMESTAMPS != 0
-        paws = stamped and (seg.ts_val - self.ts_recent & MASK) >= HALF
+        # 0: TS.Recent is not known (tcp_paws_check()).
+        paws = stamped and self.ts_recent != 0 and (seg.ts_val - self.ts_recent & MASK) >= HALF
         if seg.flags & RST:
-            if seg.seq == self.rcv_nxt and not self.context.settings.tcp_rfc1337:
-                self.end()
+            if seg.seq == self.rcv_nxt:
+                if not self.context.settings.tcp_rfc1337:
+                    self.end()
+            elif (seg.seq - self.rcv_nxt & MASK) < self.handshake.rcv_wnd and self.may_answer(seg, now):
+                # In the window, but not at the exact place (RFC 5961 section 3.2).
+                self.context.counters.TCPChallengeACK += 1
+                self.acknowledge(seg, now)
             return
         if seg.flags & (SYN | ACK | FIN) == SYN and not paws:
             # A new connection may start where the old one cannot be confused with it (RFC 9293 MAY-2, RFC 6191).
@@ -100,9 +107,11 @@ class TimeWait(Endpoint):
             context.last_seq = -1
 
     def acknowledge(self, seg: Segment, now: int) -> None:
-        """The last ACK again; the window no longer matters."""
+        """The last ACK again, with the window that the connection offered last (Linux's tw_rcv_wnd)."""
+        handshake = self.handshake
+        window = min(handshake.rcv_wnd >> handshake.rcv_shift, 0xFFFF)
         ts_val = now // MILLISECOND + self.handshake.ts_offset & MASK if self.handshake.timestamps else -1
-        self.context.send_ack(seg, self.snd_nxt, self.rcv_nxt, 0, ts_val, self.ts_recent)
+        self.context.send_ack(seg, self.snd_nxt, self.rcv_nxt, window, ts_val, self.ts_recent)
 
     def timer_fires(self, now: int) -> None:
         """Two maximum segment lifetimes are over."""

@@ -112,6 +112,13 @@ def no_ack_flag(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     return kernel == {} and stack != {} and not flags_of(case["steps"][number - 1]) & (ACK | RST | SYN)
 
 
+def missing_timestamp(case: Case, number: int, kernel: Said, stack: Said) -> bool:
+    step = case["steps"][number - 1]
+    syns = [first for first in case["steps"][:number] if first[0] == "segment" and first[1] & SYN]
+    agreed = any(kind == "ts" for syn in syns for kind, *_ in syn[5])
+    return agreed and step[0] == "segment" and not step[1] & (RST | SYN) and all(kind != "ts" for kind, *_ in step[5])
+
+
 def ack_of_the_syn(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     step = case["steps"][number - 1]
     return case["role"] == "connect" and flags_of(step) & ACK != 0 and step[3] == -1 and kernel == {}
@@ -133,6 +140,7 @@ DIFFERENCES: dict[str, Callable[[Case, int, Said, Said], bool]] = {
     "old-ack-in-the-fast-path": old_ack_in_the_fast_path,
     "old-pure-ack": old_pure_ack,
     "no-ack-flag": no_ack_flag,
+    "missing-timestamp": missing_timestamp,
     "ack-of-the-syn": ack_of_the_syn,
     "simultaneous-open": simultaneous_open,
 }

@@ -62,7 +62,8 @@ class Blind:
 def victim(wire: Wire, iss: int = 0x12345678, options: list[Any] | None = None) -> tuple[Peer, Connection]:
     """A connection between two who mean no harm."""
     peer = Peer(wire, iss=iss)
-    connection = peer.open(wire.stack.listen("0.0.0.0", 80), TIMESTAMPS if options is None else options)
+    peer.options = TIMESTAMPS if options is None else options
+    connection = peer.open(wire.stack.listen("0.0.0.0", 80), peer.options)
     return peer, connection
 
 

@@ -47,6 +47,32 @@ def test_two_msl_from_the_last_fin() -> None:
     assert wire.stack.context.time_wait_count == 0 and len(wire.stack.context.timers) == 0
 
 
+def test_its_acks_offer_the_window_that_the_connection_did() -> None:
+    """Linux's tw_rcv_wnd, scaled."""
+    for scaled in (False, True):
+        wire = Wire()
+        peer = Peer(wire)
+        connection = peer.open(wire.stack.listen("0.0.0.0", 80), [("WScale", 7)] if scaled else None)
+        connection.close(wire.now)
+        wire.sent()
+        (last,) = peer.put("FA", 1, 2)
+        wire.wait(1)
+        (again,) = peer.put("FA", 1, 2)
+        assert again[TCP].window == last[TCP].window > 0
+
+
+def test_a_reset_in_the_window_is_challenged() -> None:
+    """RFC 5961 section 3.2: only the exact number ends anything."""
+    wire = Wire()
+    peer, _ = waiting(wire)
+    assert [peer.relative(p) for p in peer.put("R", 3)] == [("A", 2, 2, b"")]
+    assert wire.counter("TCPChallengeACK") == 1
+    assert peer.put("R", 4) == [] and wire.counter("TCPACKSkippedTimeWait") == 1, "not so soon"
+    assert peer.put("R", 1) == peer.put("R", 1_000_000) == [], "outside the window"
+    assert wire.stack.context.time_wait_count == 1
+    assert peer.put("R", 2) == [] and wire.stack.context.time_wait_count == 0
+
+
 def test_other_segments_do_not_prolong_it() -> None:
     wire = Wire()
     peer, _ = waiting(wire)

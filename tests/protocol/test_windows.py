@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 from scapy.layers.inet import TCP
+from scapy.packet import Packet
 
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
@@ -241,3 +242,59 @@ def test_the_round_trip_of_who_only_receives(again: bool) -> None:
     connection = listener.accept()
     assert connection is not None
     assert connection.round_trip() == (1_000_000_000 if again else 50_000_000)
+
+
+# ---- the window scale ----
+
+
+SCALED = [("MSS", 1460), ("WScale", 7)]
+
+
+def edge(peer: Peer, packet: Packet, shift: int) -> int:
+    """The right edge of the window that a segment offers, counted from the peer's ISS."""
+    return peer.relative(packet)[2] + (packet[TCP].window << shift)
+
+
+@pytest.mark.parametrize("size", [1460, 1000, 131])
+def test_the_scale_does_not_move_the_right_edge_left(size: int) -> None:
+    """RFC 9293 SHLD-14, RFC 7323 section 2.4: to the last byte, of a reader that does not read."""
+    wire = Wire(tcp_rmem=(4096, 131072, 6291456))
+    peer, connection = connected(wire, SCALED)
+    shift = connection.handshake.rcv_shift
+    assert shift == 7
+    right, at, window = 1 + 65535, 1, 65535
+    while window:
+        data = b"x" * min(size, right - at)
+        answers = wire.put(peer.packet("PA", at, 1, data)) or [packet for _, packet in wire.wait(0.1)]
+        at += len(data)
+        for answer in answers:
+            assert edge(peer, answer, shift) >= right, "not left"
+            right = edge(peer, answer, shift)
+            window = answer[TCP].window
+        assert at <= 131072 * 9 // 8 + 1
+    assert connection.rcv_nxt == connection.rcv_adv, "a window that is shut is shut for the stack, too"
+    assert wire.put(peer.packet("A", at, 1, b"p")) != [] and connection.readable() == at - 1, "a probe is refused"
+    assert wire.counter("TCPZeroWindowDrop") == 1
+
+
+def test_probes_of_tiny_segments_do_not_keep_a_window_open_for_ever() -> None:
+    """Segments of one byte move the edge by a byte each; an eighth of the limit is the most that they get."""
+    wire = Wire(tcp_rmem=(4096, 8192, 6291456))
+    peer, connection = connected(wire, SCALED)
+    connection.limit_receiving(8192)
+    at = 1
+    wire.put(*(peer.packet("PA", at + 1000 * i, 1, b"x" * 1000) for i in range(8)))
+    at += 8000
+    while connection.rcv_adv != connection.rcv_nxt:
+        wire.put(peer.packet("PA", at, 1, b"y"))
+        at += 1
+        assert at < 10_000
+    assert connection.readable() == at - 1 <= 8192 * 9 // 8
+
+
+def test_the_first_scaled_window_is_not_less_than_the_syn_acks() -> None:
+    """65535 of the SYN-ACK is not a whole number of units."""
+    wire = Wire()
+    peer, connection = connected(wire, SCALED)
+    (answer,) = wire.put(peer.packet("FA", 1, 1))
+    assert edge(peer, answer, connection.handshake.rcv_shift) >= 1 + 65535
