@@ -8,6 +8,7 @@ from math import sqrt
 import pytest
 
 from fastnet.sweep import Cell, Result, jain, measure
+from fastnet.sweep.trace import Line
 from fastnet.tcp.congestion.newreno import NewReno
 
 PAYLOAD = 1448 / 1500
@@ -27,9 +28,9 @@ def test_without_loss_the_link_is_full() -> None:
 
 
 def test_a_window_that_is_smaller_than_the_path() -> None:
-    """32 KiB in 100 ms, whatever the rate."""
+    """32 KiB in 100 ms, whatever the rate; a window is not a whole number of segments."""
     result = measure(Cell(rate=1e9, rtt=0.1, warmup=2, settings={"tcp_rmem": (4096, 32768, 32768)}))
-    assert result.goodput == pytest.approx(32768 * 8 / 0.1, rel=0.05)
+    assert 0.85 < result.goodput / (32768 * 8 / 0.1) <= 1
     assert result.retransmitted == 0 and result.queue_p50 < 0.001
 
 
@@ -48,8 +49,8 @@ def test_another_seed_is_another_run() -> None:
 @pytest.mark.parametrize("loss", [0.003, 0.01])
 def test_random_loss_gives_what_theory_says(control: str, loss: float) -> None:
     """sqrt(3 / 2p) segments in a round trip (RFC 9438 section 5.1; Mathis et al. 1997), where CUBIC is in its Reno-friendly region."""
-    seeds = range(3)
-    rates = [measure(Cell(loss=loss, rate=100e6, control=control, duration=60, warmup=10, seed=seed)).goodput for seed in seeds]
+    seeds = range(2)
+    rates = [measure(Cell(loss=loss, rate=100e6, control=control, duration=40, warmup=5, seed=seed)).goodput for seed in seeds]
     theory = sqrt(1.5 / loss) * 1448 * 8 / 0.05
     assert sum(rates) / len(seeds) == pytest.approx(theory, rel=0.25)
 
@@ -62,11 +63,12 @@ def test_every_loss_is_sent_again_once() -> None:
 
 
 def test_what_came_twice_is_counted() -> None:
-    """All ACKs are lost for longer than a retransmission timer waits, and all data arrives."""
-    result = measure(Cell(ack_loss=0.95, duration=20))
-    assert result.timeouts > 0 and result.needless > 0
-    assert result.needless_bytes <= result.needless * 1448
-    assert result.needless == result.retransmitted, "nothing else was lost"
+    """Nine ACKs of ten are lost, and no data: a timeout sends again what has arrived."""
+    results = [measure(Cell(ack_loss=0.9, seed=seed)) for seed in range(6)]
+    assert sum(result.needless for result in results) > 0
+    for result in results:
+        assert result.lost == 0 and result.needless <= result.retransmitted
+        assert 0 <= result.needless_bytes <= result.needless * 1448
 
 
 # ---- several flows ----
@@ -80,7 +82,7 @@ def test_jain() -> None:
 
 @pytest.mark.parametrize("control", ["reno", "cubic"])
 def test_equal_flows_share(control: str) -> None:
-    result = measure(Cell(flows=4, control=control, duration=60, warmup=20))
+    result = measure(Cell(flows=4, control=control, duration=30, warmup=10))
     assert result.jain > 0.9 and result.utilisation > 0.97
     assert sum(result.flow_goodputs) == pytest.approx(result.goodput)
 
@@ -112,8 +114,10 @@ def test_cross_traffic_takes_its_part() -> None:
 
 
 def test_codel_keeps_the_queue_short() -> None:
-    deep = {"queue": "500ms", "duration": 30.0, "warmup": 10.0}
-    tail, codel = measure(Cell(**deep)), measure(Cell(**deep, discipline="codel"))
+    tail, codel = (
+        measure(Cell(queue="500ms", duration=20, warmup=5, discipline=discipline, settings={"tcp_rmem": (4096, 2 << 20, 6 << 20)}))
+        for discipline in ("droptail", "codel")
+    )
     assert tail.queue_p50 > 0.1 > 0.03 > codel.queue_p50
     assert codel.early > 0 == tail.early
 
@@ -147,11 +151,13 @@ def test_a_path_that_is_dead() -> None:
 
 def test_memory_is_bounded() -> None:
     """What a result holds does not grow with the run."""
-    short, long = measure(Cell(duration=2), trace=True), measure(Cell(duration=200), trace=True)
-    assert len(pickle.dumps(long)) < 4_000_000 and len(pickle.dumps(short)) < 4_000_000
-    assert long.trace is not None and short.trace is not None
-    assert 5000 < len(long.trace.sent.points) <= 20_000
-    assert long.trace.queue.points[-1][0] == pytest.approx(200, abs=1)
+    line = Line()
+    for time in range(1_000_000):
+        line.add(float(time), 1.0)
+    assert 5_000 < len(line.points) <= 20_000
+    gaps = {after[0] - before[0] for before, after in zip(line.points, line.points[1:], strict=False)}
+    assert gaps == {64.0}, "thinned evenly"
+    assert line.points[-1][0] > 999_900
 
 
 def test_a_trace_changes_nothing_and_says_what_happened() -> None:
