@@ -39,7 +39,7 @@ def figure(result: Result) -> Any:
     queue.set_ylabel("kB")
     queue.set_xlabel("virtual time, s")
     for panel in (sequence, windows, queue):
-        panel.legend(loc="upper left", fontsize="small")
+        panel.legend(loc="upper right", fontsize="small")
         panel.grid(alpha=0.3)
     cell = result.cell
     what = (f"{name} {shown(name, getattr(cell, name))}" for name in ("control", "rate", "rtt", "queue", "loss", "discipline", "seed"))

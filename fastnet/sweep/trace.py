@@ -41,7 +41,7 @@ class Trace:
 
     :ivar sent: when a packet with data was sent for the first time, and where in the stream it ends, bytes
     :ivar sent_again: the same of retransmissions
-    :ivar windows: time, CWND, SSTHRESH (0 without) and bytes in flight
+    :ivar windows: time, CWND, SSTHRESH (0 without) and bytes in flight (RFC 6675's pipe)
     :ivar queue: time and bytes in the queue of the bottleneck
     """
 
@@ -84,4 +84,4 @@ class Trace:
         if sender is not None:
             congestion = sender.recovery.congestion
             ssthresh = 0 if congestion.ssthresh >= NO_THRESHOLD else congestion.ssthresh
-            self.windows.add(time, congestion.cwnd, ssthresh, connection.snd_nxt - connection.snd_una & MASK)
+            self.windows.add(time, congestion.cwnd, ssthresh, sender.recovery.pipe(connection))
