@@ -35,7 +35,8 @@ def test_a_window_that_is_smaller_than_the_path() -> None:
 
 
 @pytest.mark.parametrize("cell", [
-    Cell(loss=0.02), Cell(flows=3, cross=0.3, discipline="red", ecn=True, seed=7), Cell(ack_loss=0.1, discipline="codel", blackout=1, blackout_at=3),
+    Cell(loss=0.02), Cell(flows=3, cross=0.3, discipline="red", ecn=True, seed=7),
+    Cell(ack_loss=0.1, discipline="codel", blackout=1, blackout_at=3),
 ], ids=["loss", "red", "blackout"])  # fmt: skip
 def test_a_seed_repeats_a_cell_exactly(cell: Cell) -> None:
     assert measure(cell) == measure(cell)
@@ -195,7 +196,9 @@ def test_values_that_do_not_go_together() -> None:
         Cell(flows=11, spacing=1)
 
 
-@pytest.mark.parametrize(("queue", "size"), [("1bdp", 62_500), ("0.5bdp", 31_250), ("20ms", 25_000), ("100p", 150_000), ("64kB", 64_000), ("0p", 1500)])
+@pytest.mark.parametrize(("queue", "size"), [
+    ("1bdp", 62_500), ("0.5bdp", 31_250), ("20ms", 25_000), ("100p", 150_000), ("64kB", 64_000), ("0p", 1500),
+])  # fmt: skip
 def test_queues(queue: str, size: int) -> None:
     assert Cell(queue=queue).queue_bytes() == size
 

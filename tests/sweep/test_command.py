@@ -74,9 +74,12 @@ def test_the_table_has_what_was_varied() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["--rtt", "50"], "'50' is no number such as 1us, 1ms, 1s"), (["--loss", "0..2:1"], "loss is 0 to 1"), (["--json", "--csv"], "one of them"),
-    (["--control", "vegas"], "no congestion control 'vegas'"), (["--set", "tcp_nonsense=1"], "no setting"), (["--set", "tcp_sack"], "NAME=VALUE"),
-    (["--ecn", "maybe"], "neither on nor off"), (["--plot", "x.png", "--seed", "0,1"], "of one cell"), (["--dask", "x", "--jobs", "2"], "goes with"),
+    (["--rtt", "50"], "'50' is no number such as 1us, 1ms, 1s"), (["--loss", "0..2:1"], "loss is 0 to 1"),
+    (["--json", "--csv"], "one of them"),
+    (["--control", "vegas"], "no congestion control 'vegas'"), (["--set", "tcp_nonsense=1"], "no setting"),
+    (["--set", "tcp_sack"], "NAME=VALUE"),
+    (["--ecn", "maybe"], "neither on nor off"), (["--plot", "x.png", "--seed", "0,1"], "of one cell"),
+    (["--dask", "x", "--jobs", "2"], "goes with"),
     (["--jobs", "0"], "--jobs"), (["--discipline", "fifo"], "droptail"), (["--warmup", "1s"], "shorter than duration"),
 ])  # fmt: skip
 def test_wrong_options(arguments: list[str], says: str) -> None:
@@ -142,7 +145,8 @@ def test_on_a_cluster() -> None:
         address = cluster.scheduler_address
         with dask_executor(address) as executor:
             assert list(sweep(grid, executor)) == here
-        program = [str(Path(sys.executable).with_name("fastnet")), "sweep", *QUICK, "--loss", "0,5%", "--seed", "0..2", "--json", "--dask", address]
+        options = ["--loss", "0,5%", "--seed", "0..2", "--json", "--dask", address]
+        program = [str(Path(sys.executable).with_name("fastnet")), "sweep", *QUICK, *options]
         done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["cells"] == json.loads(json.dumps([result.as_dict() for result in here]))
 

@@ -33,7 +33,8 @@ def test_wrong_grids() -> None:
 
 
 @pytest.mark.parametrize(("text", "units", "value"), [
-    ("50ms", TIME, 0.05), ("1s", TIME, 1), ("300us", TIME, 0.0003), ("0", TIME, 0), ("10M", RATE, 10e6), ("1.5G", RATE, 1.5e9), ("9600", RATE, 9600),
+    ("50ms", TIME, 0.05), ("1s", TIME, 1), ("300us", TIME, 0.0003), ("0", TIME, 0), ("10M", RATE, 10e6), ("1.5G", RATE, 1.5e9),
+    ("9600", RATE, 9600),
     ("0.1%", PART, 0.001), ("0.25", PART, 0.25), (".5%", PART, 0.005),
 ])  # fmt: skip
 def test_numbers_with_units(text: str, units: dict[str, float], value: float) -> None:
@@ -63,7 +64,8 @@ def test_lists_and_ranges_of_others() -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ("3..1", "does not rise"), ("1..3:0", "does not rise"), ("1..3*1", "does not rise"), ("0..3*2", "does not rise"), ("1.5", "whole number"),
+    ("3..1", "does not rise"), ("1..3:0", "does not rise"), ("1..3*1", "does not rise"), ("0..3*2", "does not rise"),
+    ("1.5", "whole number"),
     ("0..9999999", "more than 1000000"), ("1,,2", "no number"),
 ])  # fmt: skip
 def test_wrong_ranges(text: str, says: str) -> None:
@@ -77,7 +79,8 @@ def test_words_have_no_ranges() -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "text"), [
-    ("loss", 0.001, "0.1%"), ("rate", 10e6, "10M"), ("rate", 500, "500"), ("rtt", 0.05, "50ms"), ("duration", 10.0, "10s"), ("control", "reno", "reno"),
+    ("loss", 0.001, "0.1%"), ("rate", 10e6, "10M"), ("rate", 500, "500"), ("rtt", 0.05, "50ms"), ("duration", 10.0, "10s"),
+    ("control", "reno", "reno"),
     ("settings", (("tcp_sack", 0),), "tcp_sack=0"),
 ])  # fmt: skip
 def test_values_for_people(name: str, value: Any, text: str) -> None:
@@ -153,8 +156,8 @@ def test_a_cell_out_of_range_is_heard_of() -> None:
 # ---- what is written ----
 
 FIELDS = {
-    "cell", "goodput", "flow_goodputs", "utilisation", "jain", "queue_p50", "queue_p95", "queue_p99", "segments", "retransmitted", "needless",
-    "needless_bytes", "timeouts", "dropped", "policed", "early", "lost", "marked", "failed",
+    "cell", "goodput", "flow_goodputs", "utilisation", "jain", "queue_p50", "queue_p95", "queue_p99", "segments", "retransmitted",
+    "needless", "needless_bytes", "timeouts", "dropped", "policed", "early", "lost", "marked", "failed",
 }  # fmt: skip
 
 
