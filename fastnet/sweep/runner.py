@@ -47,8 +47,12 @@ def _sweep(cells: Iterable[Cell], executor: Executor | None, jobs: int, ahead: i
     pool = ProcessPoolExecutor(jobs)
     try:
         yield from _over(pool, _chain(first, remaining), ahead)
+    except BaseException:
+        # Nobody wants the cells that run now: who stops reading, or is interrupted, does not wait for them. SIGTERM may have a handler.
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
     finally:
-        # Who stops reading, or is interrupted, waits for the cells that run now and for no other.
         pool.shutdown(cancel_futures=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import multiprocessing
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_who_stops_reading_cancels_the_rest() -> None:
     assert next(iter(results)).cell.seed == 0
     results.close()  # type: ignore[attr-defined]
     assert executor.waiting[1][0].cancelled()
+
+
+def test_who_stops_reading_a_pool_does_not_wait_for_it() -> None:
+    """Cells of a virtual week beside a short one: they would run for hours."""
+    grid = [Cell(duration=0.1), *(Cell(duration=604_800, seed=seed) for seed in range(3))]
+    before = set(multiprocessing.active_children())
+    results = sweep(grid, jobs=2)
+    assert next(iter(results)).cell.duration == 0.1
+    results.close()  # type: ignore[attr-defined]
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize("wrong", [{"jobs": 0}, {"ahead": 0}])
