@@ -120,10 +120,10 @@ class Flow:
             server.close(now)
 
     def end(self, now: int) -> None:
-        """The client closes."""
+        """The client aborts: after a close, what it has queued would still be sent, for seconds."""
         if self.client is not None and not self.ended:
             self.ended = True
-            self.client.close(now)
+            self.client.abort(now)
 
 
 class Run:

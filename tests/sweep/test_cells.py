@@ -95,6 +95,14 @@ def test_flows_come_and_go() -> None:
     assert all(3e6 < goodput < 10e6 for goodput in result.flow_goodputs)
 
 
+def test_a_flow_that_has_gone_sends_nothing_more() -> None:
+    """Not even what its program had written before."""
+    result = measure(Cell(hold=2, rate=1e6))
+    assert result.failed == 0
+    assert 0.7 * 2e5 < result.goodput < 1.02 * 2e5 * PAYLOAD, "two seconds of ten"
+    assert result.flow_goodputs[0] == pytest.approx(result.goodput * 5)
+
+
 def test_a_flow_that_was_gone_before_is_not_measured() -> None:
     assert len(measure(Cell(flows=2, spacing=4, hold=2, warmup=4, duration=8)).flow_goodputs) == 1
 
