@@ -116,7 +116,7 @@ def command(
     figures mean.
 
     \b
-    fastnet sweep --loss 0,0.1%,1% --rtt 10ms,50ms,200ms --rate 10M,100M --control cubic,reno --seed 0..4 --csv
+    fastnet sweep --loss 0,0.1%,1% --rtt 10ms,50ms --control cubic,reno --csv
     fastnet sweep --flows 4 --control cubic+reno --duration 60s --warmup 20s
     fastnet sweep --loss 1% --plot run.png
 
