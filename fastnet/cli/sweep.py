@@ -3,22 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from fastnet.cli.options import fail
 from fastnet.config import SettingError, Settings
-from fastnet.sweep import Grid, Result
 from fastnet.sweep.aqm import KINDS
-from fastnet.sweep.axes import PART, RATE, TIME, number, values, whole
-from fastnet.sweep.experiment import measure
-from fastnet.sweep.grid import Cell
-from fastnet.sweep.report import COLUMNS, row, shown, write_csv, write_json
-from fastnet.sweep.runner import dask_executor, sweep
+from fastnet.sweep.axes import PART, RATE, TIME, number, shown, values, whole
+from fastnet.sweep.grid import Cell, Grid
+
+if TYPE_CHECKING:
+    from fastnet.sweep import Result
 
 Kind = tuple[str, Callable[[str], Any]]
 """What the help calls the values of an axis, and what makes one of its text."""
@@ -122,6 +118,8 @@ def command(
 
     Exit codes: 0 it worked, 2 a wrong option, 3 it could not start, 128 + n when signal n ended it, 141 nobody reads standard output.
     """
+    from fastnet.sweep.runner import dask_executor, sweep
+
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: one of them")
     if dask and (jobs or plot):
@@ -150,6 +148,7 @@ def command(
 
 def draw(grid: Grid, path: str, as_json: bool, as_csv: bool) -> None:
     """One cell and its picture."""
+    from fastnet.sweep.experiment import measure
     from fastnet.sweep.plot import plot
 
     result = measure(next(iter(grid)), trace=True)
@@ -160,8 +159,10 @@ def draw(grid: Grid, path: str, as_json: bool, as_csv: bool) -> None:
     show(iter([result]), grid, as_json, as_csv)
 
 
-def show(results: Iterator[Result], grid: Grid, as_json: bool, as_csv: bool) -> None:
+def show(results: "Iterator[Result]", grid: Grid, as_json: bool, as_csv: bool) -> None:
     """Results on standard output, while they come; a table when all are there."""
+    from fastnet.sweep.report import write_csv, write_json
+
     out: TextIO = sys.stdout
     if as_json:
         write_json(results, out)
@@ -171,8 +172,14 @@ def show(results: Iterator[Result], grid: Grid, as_json: bool, as_csv: bool) -> 
         print_table(results, grid)
 
 
-def print_table(results: Iterator[Result], grid: Grid) -> None:
+def print_table(results: "Iterator[Result]", grid: Grid) -> None:
     """A line for each cell."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from fastnet.sweep.report import COLUMNS, row
+
     varied = grid.varied()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
     for name in (*varied, *COLUMNS):

@@ -72,3 +72,19 @@ def _range(text: str, first: float, last: float, factor: bool, step: str | None,
         # Not added up, so that the error does not grow.
         value = value * by if factor else first + len(found) * by
     return found
+
+
+def shown(name: str, value: Any) -> str:
+    """A value of an axis, with its unit."""
+    if name in ("loss", "ack_loss", "cross"):
+        return f"{value * 100:g}%"
+    if name in ("rate", "policer"):
+        for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+            if value >= factor:
+                return f"{value / factor:g}{unit}"
+        return f"{value:g}"
+    if name in ("rtt", "spacing", "hold", "blackout", "blackout_at", "duration", "warmup"):
+        return f"{value * 1000:g}ms" if value < 1 else f"{value:g}s"
+    if name == "settings":
+        return " ".join(f"{setting}={number}" for setting, number in value)
+    return str(value)

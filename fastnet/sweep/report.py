@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+from fastnet.sweep.axes import shown
 from fastnet.sweep.experiment import FIGURES, Result
 from fastnet.sweep.grid import NAMES
 
@@ -51,19 +52,3 @@ def row(result: Result, varied: Sequence[str]) -> tuple[str, ...]:
         *(f"{delay * 1000:.1f}" for delay in (result.queue_p50, result.queue_p95, result.queue_p99)),
         *(f"{getattr(result, name):,}" for name in ("retransmitted", "needless", "timeouts", "dropped", "lost", "marked")),
     )
-
-
-def shown(name: str, value: Any) -> str:
-    """A value of an axis, with its unit."""
-    if name in ("loss", "ack_loss", "cross"):
-        return f"{value * 100:g}%"
-    if name in ("rate", "policer"):
-        for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-            if value >= factor:
-                return f"{value / factor:g}{unit}"
-        return f"{value:g}"
-    if name in ("rtt", "spacing", "hold", "blackout", "blackout_at", "duration", "warmup"):
-        return f"{value * 1000:g}ms" if value < 1 else f"{value:g}s"
-    if name == "settings":
-        return " ".join(f"{setting}={number}" for setting, number in value)
-    return str(value)
