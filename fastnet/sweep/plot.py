@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from fastnet.sweep.axes import shown
 from fastnet.sweep.experiment import Result
-from fastnet.sweep.report import shown
 from fastnet.sweep.trace import Line
 
 
