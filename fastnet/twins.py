@@ -58,13 +58,20 @@ class Twins:
         self._deadlines = (NEVER, NEVER)
         self._due = NEVER
 
-    def step(self) -> bool:
+    def step(self, limit: int = NEVER) -> bool:
         """Do what is due now; when no packet moves now, go to the next timer or delivery, and do what is due then.
 
-        :returns: False when nothing will ever happen: no timer runs, no packet is under way
+        :param limit: do not go beyond this time, ns
+        :returns: False when nothing happens up to there. Without a limit that is: no timer runs, and no packet is under way
         :raises RuntimeError: the stacks send and send, and time does not pass
         """
-        return self._step(NEVER)
+        if self._settle():
+            return True
+        if self._due == NEVER or self._due > limit:
+            return False
+        self.clock.set(self._due)
+        self._settle()
+        return True
 
     def run(self, until: Callable[[], bool], limit_seconds: float) -> float:
         """Step until something is so; how much time that took, virtual seconds.
@@ -77,7 +84,7 @@ class Twins:
         start = self.clock()
         limit = self._after(limit_seconds)
         while not until():
-            if self._step(limit):
+            if self.step(limit):
                 continue
             if self._due == NEVER:
                 raise RuntimeError(f"no timer runs and no packet is under way: nothing will ever happen\n{self._report(start)}")
@@ -91,22 +98,12 @@ class Twins:
         :raises RuntimeError: time does not pass
         """
         limit = self._after(seconds)
-        while self._step(limit):
+        while self.step(limit):
             pass
         self.clock.set(limit)
 
     def _after(self, seconds: float) -> int:
         return self.clock() + round(min(seconds * SECOND, NEVER >> 1))
-
-    def _step(self, limit: int) -> bool:
-        """``step``, but not beyond a time; False when nothing happens up to there."""
-        if self._settle():
-            return True
-        if self._due == NEVER or self._due > limit:
-            return False
-        self.clock.set(self._due)
-        self._settle()
-        return True
 
     def _settle(self) -> bool:
         """Poll both until nothing is due now; True when a packet moved."""

@@ -177,6 +177,19 @@ def test_step_goes_from_event_to_event() -> None:
     assert times == [0, 10, 20, 30]
 
 
+def test_step_does_not_go_beyond_a_time() -> None:
+    twins = Twins(Impairment(delay=10 * MS))
+    Client(twins)
+    twins.b.listen("0.0.0.0", 80)
+    limit = SECOND + 20 * MS
+    times = []
+    while twins.step(limit):
+        times.append((twins.clock() - SECOND) // MS)
+    assert times == [0, 10, 20], "what is due at that very time is done"
+    assert not twins.step(limit) and twins.clock() == limit
+    assert twins.step(), "and later goes on"
+
+
 def test_pass_time() -> None:
     twins = Twins(Impairment(delay=10 * MS))
     client = Client(twins)

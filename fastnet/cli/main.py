@@ -17,6 +17,7 @@ COMMANDS = {
     "serve asgi": ("fastnet.cli.asgi", "asgi", "An ASGI application on the stack, by uvicorn."),
     "run": ("fastnet.cli.run", "run", "A program of yours, whose sockets use the stack."),
     "compare": ("fastnet.cli.compare", "compare", "The stack and the kernel's, measured on one wire."),
+    "sweep": ("fastnet.cli.sweep", "command", "Experiments in virtual time: loss, delay, queues, many flows."),
 }
 """Name -> module, name in it, what it does in some 50 characters."""
 

@@ -57,7 +57,7 @@ def test_its_examples_do_what_they_say(index: int, code: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("sevre http", "no command 'sevre'; did you mean serve?"),
+        ("sevre http", "no command 'sevre'; did you mean serve or sweep?"),
         ("nonsense", "no command 'nonsense'; there are: serve, "),
         ("serve htpp", "no choice 'htpp'; did you mean http?"),
         ("serve http --bakclog 3", "Did you mean '--backlog'?"),
