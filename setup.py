@@ -76,6 +76,12 @@ PROTOCOL_MACROS = [("CYTHON_VECTORCALL_TPNEW", "0")]
 leaves = [*Path("fastnet").rglob("*.pyx")]
 protocol = [path for path in Path("fastnet").rglob("*.py") if path.with_suffix(".pxd").exists()]
 
+# Directives and options are this file's, and Cython looks for changes of a module's own files alone.
+for path in (*leaves, *protocol):
+    translated = path.with_suffix(".c")
+    if translated.exists() and translated.stat().st_mtime < Path(__file__).stat().st_mtime:
+        translated.unlink()
+
 
 def extension(path: Path) -> Extension:
     """The module that one file makes."""

@@ -100,10 +100,3 @@ def test_network(output_of: Callable[..., str]) -> None:
     assert sorted(re.sub(r"port \d+", "port N", line) for line in lines) == [
         "client: HELLO", "server: descriptor 2 leads to 198.18.0.1 port N", "server: the client has closed",
     ]  # fmt: skip
-
-
-def test_the_readmes_server(capfd: pytest.CaptureFixture[str]) -> None:
-    """Run as it stands, client and all."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    assert capfd.readouterr().out == "hello from fastnet\n"

@@ -3,6 +3,7 @@ cimport cython
 from fastnet.aio.reactor cimport Door, Reactor
 from fastnet.aio.transport cimport Transport
 from fastnet.tcp.connection cimport Connection
+from fastnet.tcp.containment cimport contain, end
 from fastnet.tcp.context cimport Endpoint
 from fastnet.tcp.listener cimport Listener
 

@@ -32,7 +32,7 @@ cdef abandon(Listener listener, FourTuple flow)
 
 
 @cython.locals(endpoint=Endpoint, number=cython.Py_ssize_t)
-cdef give_up(Context context, Timed timed, error, long long now)
+cpdef give_up(Context context, Timed timed, error, long long now)
 
 
 cpdef contain_door(Context context, Endpoint endpoint, error, long long now)

@@ -305,7 +305,7 @@ class TwinsWorld:
         """Let time pass."""
         twins = self.twins
         end = twins.clock() + ns
-        while twins._step(end):
+        while twins.step(end):
             self.look()
         twins.clock.set(end)
 

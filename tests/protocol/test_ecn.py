@@ -337,7 +337,7 @@ def test_tcp_info() -> None:
 
 # ---- over a link ----
 
-QUEUE = Impairment(rate=20_000_000, delay=10_000_000, queue=100, mark_at=20)
+QUEUE = Impairment(rate=20_000_000, delay=10_000_000, queue=60, mark_at=20)
 SIZE = 3_000_000
 
 

@@ -732,7 +732,9 @@ def test_the_receive_window_grows_for_a_fast_reader(reads: bool) -> None:
         assert (twins.clock() - start) / SECOND < 3, "51 s if it had stayed at 16 KiB"
     else:
         pair.run(lambda: twins.clock() > start + 5 * SECOND)
-        assert pair.b.connection.receiver.limit == 16384 == pair.b.connection.readable()
+        assert pair.b.connection.receiver.limit == 16384
+        # The window scale cannot offer every number of bytes.
+        assert 16384 <= pair.b.connection.readable() <= 16384 * 9 // 8
 
 
 def test_the_edge_moves_by_what_the_peer_sends() -> None:

@@ -45,7 +45,7 @@ FIN               . R        -         A+>CLOSE-W A+>CLOSE-W A+>CLOSE-W A+>CLOSI
 FIN, ahead        . R        -         A>ESTAB    A>ESTAB    A          A          A         -        -        -        A        R
 FIN, again        . R        -         A          A          A          A          A         A        A        A        A        R
 RST, exact        = -        ->CLOSED  ->LISTEN   ->CLOSED   ->CLOSED   ->CLOSED   ->CLOSED  ->CLOSED ->CLOSED ->CLOSED ->CLOSED -
-RST, in window    = -        ->CLOSED  A          A          A          A          A         A        A        A        -        -
+RST, in window    = -        ->CLOSED  A          A          A          A          A         A        A        A        A        -
 RST, outside      . -        ->CLOSED  -          -          -          -          -         -        -        -        -        -
 RST, no ACK       . -        -         ->LISTEN   ->CLOSED   ->CLOSED   ->CLOSED   ->CLOSED  ->CLOSED ->CLOSED ->CLOSED ->CLOSED -
 no flags          . -        -         -          -          -          -          -         -        -        -        -        RA
@@ -60,7 +60,7 @@ NOTES = {
     "ACK, too old": "TIME-W: as ACK. Elsewhere RFC 5961 section 5.2",
     "ACK, future": "TIME-W: as ACK",
     "RST, exact": "TIME-W: tcp_rfc1337 = 0, the RFC's own behaviour",
-    "RST, in window": "TIME-W: RFC 5961 would challenge; Linux drops it (tcp_timewait_state_process())",
+    "RST, in window": "TIME-W: RFC 5961 section 3.2; Linux drops it there (tcp_timewait_state_process())",
 }
 
 NAMES = {
