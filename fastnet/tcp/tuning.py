@@ -14,6 +14,8 @@ NAMES = (
 FIRST_TIMEOUT = 1
 MAX_TIMEOUT = 120
 """Seconds: Linux's TCP_TIMEOUT_INIT and TCP_RTO_MAX."""
+DOUBLINGS = 7
+"""Timeouts that are shorter than the largest."""
 
 
 class Tuned(Endpoint):
@@ -115,4 +117,5 @@ def timeouts_within(seconds: int) -> int:
 
 def seconds_within(count: int) -> int:
     """How long so many timeouts take together (retrans_to_secs())."""
-    return sum(min(FIRST_TIMEOUT << min(i, 7), MAX_TIMEOUT) for i in range(count))
+    doubled = sum(min(FIRST_TIMEOUT << i, MAX_TIMEOUT) for i in range(min(max(count, 0), DOUBLINGS)))
+    return doubled + max(count - DOUBLINGS, 0) * MAX_TIMEOUT
