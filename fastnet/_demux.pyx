@@ -381,7 +381,7 @@ cdef class Demux:
         """At most half of ``places`` is used."""
         cdef int32_t *old = self.places
         cdef uint64_t i, size = self.places_mask + 1 if old != NULL else 0
-        cdef uint64_t larger = max(FIRST_PLACES, 2 * size)
+        cdef uint64_t larger = max(<uint64_t>FIRST_PLACES, 2 * size)
         if 2 * (self.places_count + 1) <= <Py_ssize_t>size:
             return 0
         self.places = <int32_t *>calloc(larger, sizeof(int32_t))
