@@ -154,4 +154,4 @@ def test_the_worst_of_many_acks_is_paid_for(count: int) -> None:
     talk = Counting(count)
     all_but_the_last_are_lost(talk)
     assert max(talk.lines) == talk.lines[0] < 60 * count + 1000
-    assert max(talk.lines[1:]) < 1000
+    assert max(talk.lines[1:]) < 1200, "as many at either count"
