@@ -154,6 +154,9 @@ class Said:
             if recovery.state == RECOVERY:
                 most = max(most, outstanding + 2 * congestion.mss)
             assert congestion.cwnd <= most, "CWND grew by more than was acknowledged"
+            if recovery.state:
+                # It may have begun in the middle of a batch, and its undo goes back to what CWND was then.
+                self.highest += delivered - self.delivered
             self.highest = max(self.highest, congestion.cwnd)
         else:
             self.congestion = congestion
