@@ -153,10 +153,9 @@ class Said:
             most = self.highest + delivered - self.delivered + 2 * congestion.mss
             if recovery.state == RECOVERY:
                 most = max(most, outstanding + 2 * congestion.mss)
+            # What was reached in the middle of a batch is not seen here, and an undo may go back to it: it is no more than this.
+            most = max(most, congestion.initial_window() + delivered + 2 * congestion.mss)
             assert congestion.cwnd <= most, "CWND grew by more than was acknowledged"
-            if recovery.state:
-                # It may have begun in the middle of a batch, and its undo goes back to what CWND was then.
-                self.highest += delivered - self.delivered
             self.highest = max(self.highest, congestion.cwnd)
         else:
             self.congestion = congestion
