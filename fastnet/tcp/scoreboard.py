@@ -23,7 +23,7 @@ class Scoreboard:
     :ivar resent_at: of what the present ACK delivered and was sent more than once: when the last went out; 0 without
     :ivar original: the present ACK delivered something that was sent only once, before ``timed_out_at`` (RFC 5682)
     :ivar lost_again: retransmissions that were found lost too
-    :ivar most: flights that there may be at once, but for those that retransmissions make of larger ones
+    :ivar most: flights that there may be at once; twice as many where SACK blocks beside retransmissions cut each of them in two
     :ivar untaken: SACK blocks that were not taken in full because there were so many
     """
 

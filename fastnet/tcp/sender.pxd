@@ -51,7 +51,7 @@ cdef class Sender:
     @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
     @cython.locals(
-        recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong
+        recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong, size=cython.longlong
     )
     cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int)

@@ -180,7 +180,12 @@ class Sender:
         flight = board.next_lost()
         while flight is not None:
             most = tcb.context.burst(mss)
-            if min(flight.end - flight.seq & MASK, most) > room - sent:
+            size = flight.end - flight.seq & MASK
+            if size > mss and flight.seq != tcb.snd_una and board.is_full():
+                # Taken back by the peer, it is one flight of many segments (join()): they go as room for them comes.
+                recovery.limited = True
+                break
+            if min(size, most) > room - sent:
                 most = (room - sent) // mss * mss
                 if most <= 0:
                     recovery.limited = True

@@ -104,6 +104,36 @@ def test_reneging_is_seen_soon_and_by_an_ack_into_the_middle() -> None:
     check(connection)
 
 
+def test_what_is_taken_back_does_not_become_more_packets_than_there_may_be() -> None:
+    """Each SACK of all but the first makes room for new data; taken back, all of it waits to be sent again, in pieces (MTU of 68)."""
+    wire = Wire(mtu=68, tcp_congestion_control="none", tcp_wmem=(4096, 262144, 262144))
+    mss = 28
+    peer, connection = established(wire)
+    connection.send(bytes(mss))
+    assert connection.sender is not None
+    board = connection.sender.recovery.board
+    board.most = 64  # 1,024 would take long to play.
+    size = mss + connection.send(bytes(5_000))
+    wire.sent()
+    for _ in range(10):
+        peer.put("A", 1, 1, options=blocks(peer, mss, connection.snd_nxt - connection.snd_una & M), window=60_000)
+    assert connection.snd_nxt - connection.snd_una & M == size > 2 * 64 * mss
+    peer.put("A", 1, 1 + mss, window=60_000)
+    connection.sender.recovery.congestion.cwnd = 1 << 20  # A congestion control may set it as it likes.
+    received, most = mss, 0
+    for _ in range(500):
+        for packet in wire.sent() or [packet for _, packet in wire.wait(1)]:
+            _, seq, _, data = peer.relative(packet)
+            if seq - 1 <= received:
+                received = max(received, seq - 1 + len(data))
+        most = max(most, len(board.flights) - board.head)
+        check(connection)
+        if received == size:
+            break
+        peer.put("A", 1, 1 + received, window=60_000)
+    assert received == size and 64 <= most <= 2 * 64
+
+
 def test_an_ack_that_follows_soon_is_no_reneging() -> None:
     wire = Wire()
     peer, connection = established(wire)
