@@ -21,6 +21,8 @@ cdef class Timed:
     cpdef timer_fires(self, long long now)
 
 
+# What owns one may be another, and so on: they are taken apart without recursion.
+@cython.trashcan(True)
 cdef class Endpoint(Timed):
     cdef public int id
     cdef public unsigned char notified

@@ -506,6 +506,17 @@ def an_owner_that_closes_the_stack(world: World) -> None:
 
 
 @misuse
+def a_long_chain_of_owners(world: World) -> None:
+    """Taken apart by recursion, it would fill the C stack."""
+    owner = None
+    for _ in range(100_000):
+        listener = world.b.listen("0.0.0.0", 80)
+        listener.owner = owner
+        listener.close(world.now)
+        owner = listener
+
+
+@misuse
 def a_list_that_shrinks_in_find_all(world: World) -> None:
     flows = [FourTuple(A, 1, A, 2)] * 100 + [object()]
     Demux().find_all(flows)  # type: ignore[arg-type]

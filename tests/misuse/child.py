@@ -17,6 +17,8 @@ SECONDS = 10
 """A misuse and what comes after it end within this time, or it never ends."""
 MEMORY = 6 << 30
 """Bytes of address space: what asks for more gets a MemoryError."""
+STACK = 2 << 20
+"""Bytes of C stack, a quarter of the usual: recursion without a bound is found sooner."""
 
 
 def chosen(which: str, share: float, seed: int) -> list[Misuse]:
@@ -47,6 +49,7 @@ def main() -> None:
     status, first, share, seed = os.open(path, os.O_WRONLY), int(numbers[0]), float(numbers[1]), int(numbers[2])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sys.unraisablehook = lambda _: None
     misuses = chosen(which, share, seed)
