@@ -48,6 +48,11 @@ class Ecn:
         self.reducing = True
         self.recover = snd_nxt
 
+    def undone(self) -> None:
+        """The last reduction was for nothing: nobody is told of it, and the next is not too early (tcp_ecn_withdraw_cwr())."""
+        self.cwr_due = False
+        self.reducing = False
+
     def is_reducing(self, snd_una: int) -> bool:
         """Is there still something on its way that was sent before the last reduction?"""
         if self.reducing and (snd_una - self.recover & MASK) < HALF:

@@ -36,6 +36,8 @@ cdef class Recovery:
     cdef public unsigned char hold
     cdef public unsigned char held
     cdef public unsigned char after_timeout
+    cdef public unsigned char reduced
+    cdef public unsigned char marked
     cdef public unsigned char needed
     cdef public long long reorder_deadline
     cdef public long long prr_delivered

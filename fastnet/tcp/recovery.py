@@ -41,14 +41,16 @@ class Recovery:
     :ivar first_stamp: our timestamp on the first retransmission of an episode, -1 before it
     :ivar undo_bytes: retransmitted in this episode, or on their way again when it began, and not reported as duplicates
     :ivar undo_end: where the highest of this episode's retransmissions ended
+    :ivar reduced: this episode brought CWND down; False where the peer's marks had done so already (RFC 3168 section 6.1.2)
+    :ivar marked: the peer saw marks since it did, so that CWND is not given back (tcp_fastretrans_alert())
     :ivar needed: an ACK echoed a retransmission of this episode, which was no mistake then
     """
 
     __slots__ = (
-        "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited",
+        "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited", "marked",
         "needed", "probe_again", "probe_end", "probing",
-        "prr_delivered", "prr_out", "recover", "recover_fs", "reorder_deadline", "round", "round_end", "rtt", "state", "undo_bytes",
-        "undo_cwnd", "undo_end", "undo_ssthresh", "undo_una", "used", "validated_at",
+        "prr_delivered", "prr_out", "recover", "recover_fs", "reduced", "reorder_deadline", "round", "round_end", "rtt", "state",
+        "undo_bytes", "undo_cwnd", "undo_end", "undo_ssthresh", "undo_una", "used", "validated_at",
     )  # fmt: skip
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator, snd_nxt: int) -> None:
@@ -75,6 +77,8 @@ class Recovery:
         self.held = False
         self.after_timeout = False
         self.first_stamp = -1
+        self.reduced = False
+        self.marked = False
         self.needed = False
         self.undo_una = 0
         self.undo_end = 0
@@ -136,6 +140,8 @@ class Recovery:
         if self.probing:
             self.answer_to_probe(tcb, seg, advanced, reported, now)
         if self.state != OPEN:
+            if self.reduced and tcb.ecn is not None and seg.flags & ECE:
+                self.marked = True
             self.end_or_undo(tcb, seg, advanced, now)
         fresh = self.find_losses(tcb, advanced, now)
         if fresh and self.state == OPEN:
@@ -270,6 +276,7 @@ class Recovery:
             self.undo_bytes = tcb.send_mss()
         self.undo_end = tcb.snd_una
         self.needed = False
+        self.marked = False
         self.first_stamp = -1
         self.recover = tcb.snd_nxt
 
@@ -277,7 +284,8 @@ class Recovery:
         """Fast recovery begins."""
         in_flight = tcb.snd_nxt - tcb.snd_una & MASK
         self.remember(tcb)
-        if tcb.ecn is None or not tcb.ecn.is_reducing(tcb.snd_una):
+        self.reduced = tcb.ecn is None or not tcb.ecn.is_reducing(tcb.snd_una)
+        if self.reduced:
             self.congestion.reduce(in_flight, now)
             if tcb.ecn is not None:
                 tcb.ecn.reduced(tcb.snd_nxt)
@@ -370,9 +378,12 @@ class Recovery:
         self.board.rack.recovered()
 
     def undo(self, tcb: Tcb) -> None:
-        """Nothing was lost: as it was before."""
+        """Nothing was lost: as it was before. CWND too, unless the peer saw marks meanwhile."""
         self.board.restore()
-        self.congestion.undo(self.undo_cwnd, self.undo_ssthresh)
+        if not self.marked:
+            self.congestion.undo(self.undo_cwnd, self.undo_ssthresh)
+            if tcb.ecn is not None and self.reduced:
+                tcb.ecn.undone()
         self.end(tcb)
         self.first_stamp = -1
         self.state = OPEN
@@ -385,6 +396,7 @@ class Recovery:
         if self.state == OPEN:
             self.remember(tcb)
             self.congestion.timed_out(tcb.snd_nxt - tcb.snd_una & MASK, now)
+            self.reduced = True
             if tcb.ecn is not None:
                 tcb.ecn.reduced(tcb.snd_nxt)
             self.frto = tcb.context.settings.tcp_frto != 0

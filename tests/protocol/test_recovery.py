@@ -27,10 +27,12 @@ RTO = 300 * MILLISECOND
 class Talk:
     """A connection whose peer is scripted; the handshake took 100 ms. Segments of 1000 bytes are numbered from 0.
 
-    :param sack: the peer has SACK; ``stamps``: and timestamps
+    :param sack: the peer has SACK; ``stamps``: and timestamps; ``ecn``: and ECN
     """
 
-    def __init__(self, sack: bool = True, stamps: bool = False, mss: int = MSS, mtu: int = 1500, **settings: object) -> None:
+    def __init__(
+        self, sack: bool = True, stamps: bool = False, mss: int = MSS, mtu: int = 1500, ecn: bool = False, **settings: object
+    ) -> None:
         self.wire = Wire(mtu, **settings)
         self.mss = mss
         self.peer = Peer(self.wire)
@@ -38,7 +40,8 @@ class Talk:
         options: list = [("MSS", mss + 12 * stamps), ("WScale", 4)]
         options += [("SAckOK", b"")] if sack else []
         options += [("Timestamp", (1, 0))] if stamps else []
-        synack = self.peer.syn(options)
+        (synack,) = self.peer.put("SEC" if ecn else "S", options=options)
+        self.peer.irs = synack[TCP].seq
         self.stamps = stamps
         self.echo = dict(synack[TCP].options)["Timestamp"][0] if stamps else 0
         self.wire.now += RTT
@@ -70,10 +73,12 @@ class Talk:
         self.connection.send(bytes(count * self.mss))
         return self.numbers(self.wire.sent())
 
-    def ack(self, number: int, *blocks: tuple[int, int], after: int = 0, echo: int | None = None) -> list[int]:
+    def ack(
+        self, number: int, *blocks: tuple[int, int], after: int = 0, echo: int | None = None, flags: str = "A"
+    ) -> list[int]:
         """An ACK of everything before a segment, with SACK blocks [first, end); what it lets out."""
         self.wire.now += after
-        return self.numbers(self.peer.put("A", 1, 1 + number * self.mss, window=4015, options=self.options(*blocks, echo=echo)))
+        return self.numbers(self.peer.put(flags, 1, 1 + number * self.mss, window=4015, options=self.options(*blocks, echo=echo)))
 
     def wait(self, milliseconds: float) -> list[tuple[float, int]]:
         """Let time pass; (ms, segment) of what is sent."""

@@ -6,7 +6,7 @@ import pytest
 
 from fastnet.tcp.congestion.base import NO_THRESHOLD
 from fastnet.tcp.congestion.cubic import Cubic
-from tests.peer import MILLISECOND, SECOND
+from tests.peer import MILLISECOND, SECOND, M
 from tests.protocol.test_recovery import MSS, RTT, Talk
 
 RECOVERY = 1
@@ -134,3 +134,31 @@ def test_one_undo_does_not_bring_back_what_an_earlier_loss_left() -> None:
     w_max = cubic.w_max
     cubic.undo(10 * MSS, 20 * MSS)
     assert cubic.w_max == w_max and cubic.known
+
+
+def test_an_undone_reduction_is_none_for_ecn_either() -> None:
+    """A loss right after it reduces CWND, and the peer is not told of the first: tcp_ecn_withdraw_cwr()."""
+    talk = Talk(ecn=True)
+    talk.send(40)
+    talk.ack(0, (1, 4), after=RTT)
+    assert talk.recovery.state == RECOVERY
+    talk.ack(4, after=10 * MILLISECOND)
+    talk.ack(4, (0, 1), after=MILLISECOND)
+    assert talk.counter("TCPDSACKUndo") == 1 and talk.congestion.ssthresh == NO_THRESHOLD
+    before = talk.congestion.cwnd
+    talk.ack(4, (5, 8), after=MILLISECOND)
+    assert talk.recovery.state == RECOVERY and talk.congestion.ssthresh < before
+    talk.ack(4 + (talk.connection.snd_nxt - talk.connection.snd_una & M) // MSS, after=RTT)
+    assert talk.recovery.state == 0 and talk.congestion.cwnd <= before
+
+
+def test_marks_in_an_episode_hold_the_reduction() -> None:
+    """Nothing was lost, and the path is full all the same: RFC 3168 section 6.1.2, tcp_fastretrans_alert()."""
+    talk = Talk(ecn=True)
+    talk.send(40)
+    talk.ack(0, (1, 4), after=RTT)
+    ssthresh = talk.congestion.ssthresh
+    talk.ack(4, after=10 * MILLISECOND, flags="AE")
+    talk.ack(4, (0, 1), after=MILLISECOND)
+    assert talk.recovery.state == 0
+    assert talk.congestion.ssthresh == ssthresh < NO_THRESHOLD and talk.congestion.cwnd <= ssthresh + MSS
