@@ -56,7 +56,7 @@ cdef class SegmentBatch:
     cdef readonly PacketRing ring
     cdef void **pointers
     cdef uint64_t *hashes
-    cdef uint32_t *networks
+    cdef uint32_t *networks  # First and last address of each, sorted.
     cdef Py_ssize_t network_count
     cdef bint loops
     cdef readonly Py_ssize_t count

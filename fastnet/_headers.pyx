@@ -410,14 +410,15 @@ cdef class SegmentBatch:
     def __cinit__(self, PacketRing ring not None, addresses=(), bint loops=False):
         cdef Py_ssize_t i
         cdef Segment segment
-        parsed = [ipaddress.IPv4Network(text) for text in addresses]
+        # Sorted, none within another: a packet's is found by halves, however many there are.
+        parsed = list(ipaddress.collapse_addresses([ipaddress.IPv4Network(text) for text in addresses]))
         self.network_count = len(parsed)
         self.networks = <uint32_t *>PyMem_Malloc(2 * max(1, len(parsed)) * sizeof(uint32_t))
         if self.networks == NULL:
             raise MemoryError()
         for i, network in enumerate(parsed):
             self.networks[2 * i] = int(network.network_address)
-            self.networks[2 * i + 1] = int(network.netmask)
+            self.networks[2 * i + 1] = int(network.broadcast_address)
         self.ring = ring
         self.loops = loops
         # A tuple: below are pointers to what is in it.
@@ -470,8 +471,13 @@ cdef class SegmentBatch:
         return 0
 
     cdef bint _is_local(self, uint32_t address) noexcept nogil:
-        cdef Py_ssize_t i
-        for i in range(self.network_count):
-            if address & self.networks[2 * i + 1] == self.networks[2 * i]:
-                return True
-        return False
+        cdef Py_ssize_t low = 0
+        cdef Py_ssize_t high = self.network_count
+        cdef Py_ssize_t middle
+        while low < high:
+            middle = (low + high) >> 1
+            if self.networks[2 * middle + 1] < address:
+                low = middle + 1
+            else:
+                high = middle
+        return low < self.network_count and self.networks[2 * low] <= address

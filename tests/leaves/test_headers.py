@@ -1,5 +1,7 @@
 """Parsing and building, against packets that scapy and dpkt build and read."""
 
+from ipaddress import IPv4Address, IPv4Network
+
 import dpkt
 import pytest
 from hypothesis import example, given, settings
@@ -293,6 +295,23 @@ def test_a_batch_refuses_other_addresses() -> None:
     assert [CAUSES[segment.cause] for segment in batch.segments[:4]] == ["", "IpInAddrErrors", "", "IpInAddrErrors"]
     with pytest.raises(ValueError, match=r"Expected 4|not permitted|Only decimal"):
         SegmentBatch(ring, ["nowhere"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 0xFFFFFFFF), st.integers(8, 32)), min_size=1, max_size=40), st.data())
+def test_addresses_and_networks_at_their_edges(chosen: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Every one of them is ours, also where they overlap or touch, and what lies between is not."""
+    networks = [IPv4Network((number, prefix), strict=False) for number, prefix in chosen]
+    edges = {int(edge) + step for network in networks for edge in (network[0], network[-1]) for step in (-1, 0, 1)}
+    unicast = sorted(edge for edge in edges if 0x01000000 <= edge < 0x7F000000) or [0x0A000001]
+    targets = data.draw(st.lists(st.sampled_from(unicast), min_size=1, max_size=8))
+    ring = PacketRing(8, 2048)
+    for target in targets:
+        ring.append(bytes(IP(src="198.18.0.1", dst=str(IPv4Address(target))) / TCP()))
+    batch = SegmentBatch(ring, [str(network) for network in networks])
+    batch.parse()
+    refused = [CAUSES[segment.cause] == "IpInAddrErrors" for segment in batch.segments[: len(targets)]]
+    assert refused == [not any(IPv4Address(target) in network for network in networks) for target in targets]
 
 
 # ---- building ----
