@@ -251,6 +251,30 @@ def test_a_shut_window_opens_when_it_is_read() -> None:
     assert (wire.counter("TCPToZeroWindowAdv"), wire.counter("TCPFromZeroWindowAdv")) == (1, 1)
 
 
+@pytest.mark.parametrize("shift", [None, 1, 7])
+def test_no_more_is_taken_than_the_field_can_offer(shift: int | None) -> None:
+    """RFC 9293 section 3.10.7.4: the receive window is what was offered. Without the scale that is 65535 bytes, whatever the buffer."""
+    options = [("MSS", 1000)] + ([("WScale", shift)] if shift is not None else [])
+    wire = Wire(tcp_rmem=(4096, 131072, 131072 if shift != 7 else 6291456))
+    peer = Peer(wire)
+    connection = peer.open(wire.stack.listen("0.0.0.0", 80), options)
+    at = 1
+    for _ in range(100):
+        answers = peer.put("A", at, 1, bytes(1000)) + peer.put("A", at + 1000, 1, bytes(1000))
+        at += 2000
+        connection.receive(1 << 20)
+        for last in (answers + wire.sent())[-1:]:
+            offered = last["TCP"].window << connection.handshake.rcv_shift
+            assert connection.rcv_adv == (last["TCP"].ack + offered) & M
+    window = connection.rcv_adv - connection.rcv_nxt & M
+    assert window <= 0xFFFF << connection.handshake.rcv_shift and window > 60_000
+    before = wire.counter("TCPOFOQueue")
+    peer.put("A", at + window, 1, b"x")
+    assert wire.counter("TCPOFOQueue") == before, "beyond the right edge"
+    peer.put("A", at + window - 1, 1, b"x")
+    assert wire.counter("TCPOFOQueue") == before + 1
+
+
 def test_a_challenge_is_not_repeated_at_once() -> None:
     """tcp_invalid_ratelimit: 500 ms between two answers to what should not have come; 0 is no limit."""
     for limit, answered in ((500, [1, 0, 0, 1]), (0, [1, 1, 1, 1])):
