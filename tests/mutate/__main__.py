@@ -230,6 +230,7 @@ class Worker:
         names, outcome.cut = reach.of(mutant)
         if not names:
             return outcome
+        nothing_ran = False
         kept = path.stat()
         cached = {file: file.read_bytes() for file in path.parent.glob(f"__pycache__/{path.stem}.*.pyc")}
         try:
@@ -246,11 +247,7 @@ class Worker:
             if code == 1 and by.startswith(TIMED):
                 code, by = self.run([by], reach)
             outcome.result, outcome.by = ("survived", "") if code in (0, 5) else ("killed", by)
-            if code > 1 and not by:
-                # No test ran: the module cannot be imported any more, or this tool is at fault.
-                if self._imports(mutant.path):
-                    raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
-                outcome.by = "the import"
+            nothing_ran = code > 1 and not by
         finally:
             path.write_text(source)
             os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
@@ -258,6 +255,12 @@ class Worker:
                 file.write_bytes(compiled)
             if path.suffix == ".pyx":
                 self._restore(path)
+        if nothing_ran:
+            # A module, or a test's, cannot be imported with the mutant; or this tool is at fault.
+            code, _ = self.run(names[:FIRST], reach)
+            if code > 1:
+                raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
+            outcome.by = "the import"
         return outcome
 
     def check(self, reach: Reach) -> None:
@@ -274,12 +277,6 @@ class Worker:
         environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": ""}
         command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:xdist", "-p", "no:cacheprovider", "tests"]
         subprocess.run(command, cwd=self.tree, capture_output=True, env=environment, check=False)
-
-    def _imports(self, path: str) -> bool:
-        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree)}
-        command = [sys.executable, "-c", f"import fastnet.stack, {module}"]
-        return subprocess.run(command, cwd=self.tree, capture_output=True, env=environment, timeout=60).returncode == 0
 
     def _build(self, path: Path) -> bool:
         environment = {**os.environ, "PYTHONPATH": str(self.tree)}
@@ -388,7 +385,11 @@ def run(chosen: list[Mutant], reach: Reach, workers: int, minutes: float) -> lis
             except queue.Empty:
                 break
             began = time.monotonic()
-            outcome = worker.judge(mutant, reach)
+            try:
+                outcome = worker.judge(mutant, reach)
+            except RuntimeError as error:
+                print(f"not judged: {mutant.path}:{mutant.line}: {error}", flush=True)
+                continue
             if outcome.by:
                 reach.killers[mutant.path][outcome.by] += 1
             done.append(outcome)
