@@ -47,6 +47,13 @@ def test_every_operator_changes_what_it_says() -> None:
     assert not any("docstring" in line for _, line in found), "what a person reads is no behaviour"
 
 
+def test_half_of_the_sequence_space_has_no_edge() -> None:
+    """Whether exactly 2**31 ahead is before or behind is left open (RFC 1982 section 3.2); everything else about it is not."""
+    found = changes("def f(a, b):\n    if 0 < a - b < HALF:\n        return 1\n    return a >= HALF\n")
+    assert {("comparison", "if 0 <= a - b < HALF:"), ("comparison", "if 0 < a - b >= HALF:"), ("comparison", "return a < HALF")} <= found
+    assert not {("comparison", "if 0 < a - b <= HALF:"), ("comparison", "return a > HALF")} & found
+
+
 def test_a_mutant_is_one_change_and_a_program() -> None:
     for name in ("rtt", "rack", "ports"):
         source = Path(mutate.ROOT, "fastnet", "tcp", f"{name}.py").read_text()

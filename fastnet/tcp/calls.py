@@ -173,12 +173,11 @@ class UserCalls(Tcb):
         if self.id >= 0 and not self.fin_received:
             if not self.context.memory.is_pressed():
                 receiver.measure(self.rcv_nxt, self.rcv_adv, self.round_trip(), receiver.data_at)
-            gain = receiver.growth(self.rcv_nxt, self.rcv_adv)
-            if gain >= min(2 * self.send_mss(), receiver.limit // 2):
-                window = self.rcv_adv - self.rcv_nxt & MASK
-                # Linux waits until the window has doubled (__tcp_select_window()): a reader in small steps sends few updates.
-                if gain >= window or gain >= receiver.limit // 4:
-                    self.acknowledge_soon()
+            window = self.rcv_adv - self.rcv_nxt & MASK
+            gain = min(receiver.growth(self.rcv_nxt, self.rcv_adv), max((0xFFFF << self.handshake.rcv_shift) - window, 0))
+            # Linux waits until the window has doubled (__tcp_select_window()): a reader in small steps sends few updates.
+            if gain >= min(2 * self.send_mss(), receiver.limit // 2) and (gain >= window or gain >= receiver.limit // 4):
+                self.acknowledge_soon()
 
     def round_trip(self) -> int:
         """The round-trip time as far as it is known, ns: from what came, else from what was sent, else from the handshake, else a guess."""

@@ -207,6 +207,8 @@ class Tcb(Endpoint):
         if self.receiver is not None:
             # Only by steps worth a segment: silly window avoidance (RFC 9293 section 3.8.6.2.2, RFC 1122 4.2.3.3).
             gain = self.receiver.growth(self.rcv_nxt, self.rcv_adv)
+            # No more than the field can say: the peer would not know of it.
+            gain = min(gain, max((0xFFFF << self.handshake.rcv_shift) - (self.rcv_adv - self.rcv_nxt & MASK), 0))
             # What the segment before this one offered.
             shut = self.rcv_adv == self.receiver.acked
             # What is offered in addition is rounded down.

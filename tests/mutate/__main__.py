@@ -48,13 +48,18 @@ RESULTS = Path(__file__).with_name("results.tsv")
 COLUMNS = ("module", "line", "function", "before", "after", "result", "by", "drawn")
 REACH = BUILD / "reach.json"
 SUITE = ["tests/protocol", "tests/server", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
-SUITE += ["tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
+SUITE += ["tests/sweep", "tests/cli", "tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
+SUITE += ["tests/test_pytest_plugin.py"]
 LEFT_OUT = ["tests/doors/test_cpython.py", "tests/wire/test_aio_cpython.py", "tests/test_mutate.py"]
 """Suites of others that run for minutes in a process of their own."""
 TIMED = ("tests/doors", "tests/wire", "tests/aio")
 """Where a test waits in real time."""
 IN_PROCESSES = {
     "fastnet/cli/": ["tests/wire/test_load.py", "tests/wire/test_faults.py", "tests/cli"],
+    "fastnet/cli/run": ["tests/wire/test_run.py", "tests/wire/test_signals.py", "tests/cli"],
+    "fastnet/cli/serving": ["tests/cli/test_serving.py", "tests/wire/test_faults.py", "tests/wire/test_load.py"],
+    "fastnet/startup/": ["tests/wire/test_run.py"],
+    "fastnet/isolation": ["tests/wire/test_run.py", "tests/wire/test_load.py", "tests/wire/test_signals.py", "tests/doors"],
     "fastnet/load/": ["tests/wire/test_load.py", "tests/wire/test_bulk.py", "tests/wire/test_floods.py"],
     "fastnet/load/_flood": ["tests/wire/test_floods.py"],
     "fastnet/_tun": ["tests/wire/test_tun.py", "tests/wire/test_offload.py", "tests/wire/test_kernel_clients.py"],
@@ -142,8 +147,9 @@ class Reach:
         """Tests that reach its line, in the order in which to try them, and how many were left out for their time."""
         names = self._by_line(mutant) or self._by_module(mutant)
         killers = self.killers[mutant.path]
+        own = f"/test_{Path(mutant.path).stem.strip('_')}.py"
         # A leaf's own tests are a file: how long that takes is not known, but it is soon.
-        names.sort(key=lambda name: (-killers[name], name not in LEAVES_FIRST.values(), self.seconds.get(name, DEFAULT_TIME)))
+        names.sort(key=lambda name: (-killers[name], own not in name, self.seconds.get(name, DEFAULT_TIME)))
         chosen, spent = [], 0.0
         for name in names:
             spent += self.seconds.get(name, DEFAULT_TIME) + 0.01
@@ -162,7 +168,10 @@ class Reach:
             reached = []
         # What runs at import, in the body of a module or a class, has none either.
         reached = reached or self._by_name(mutant) or self.modules.get(mutant.path, [])
-        return list(dict.fromkeys(named(self.tests[index][0]) for index in reached))
+        names = [named(self.tests[index][0]) for index in reached]
+        if not lines.get(str(mutant.line)) and mutant.path.endswith(".py"):
+            names += self._by_module(mutant)
+        return list(dict.fromkeys(names))
 
     def _by_name(self, mutant: Mutant) -> list[int]:
         """A constant is set at import: what counts is who reads it."""
@@ -195,6 +204,7 @@ class Worker:
     def __init__(self, number: int) -> None:
         self.tree = BUILD / f"tree{number}"
         refresh(self.tree)
+        self._compile()
         self.zygote: subprocess.Popen[str] | None = None
 
     def run(self, names: list[str], reach: Reach) -> tuple[int, str]:
@@ -206,7 +216,7 @@ class Worker:
                 command, cwd=self.tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
             )
         assert self.zygote.stdin is not None and self.zygote.stdout is not None
-        seconds = [max(20.0, 12 * reach.seconds.get(name, 10.0)) for name in names]
+        seconds = [max(10.0, 12 * reach.seconds.get(name, 10.0)) for name in names]
         self.zygote.stdin.write(json.dumps({"tests": names, "seconds": seconds}) + "\n")
         self.zygote.stdin.flush()
         answer = json.loads(self.zygote.stdout.readline())
@@ -220,11 +230,13 @@ class Worker:
         names, outcome.cut = reach.of(mutant)
         if not names:
             return outcome
+        nothing_ran = False
         kept = path.stat()
+        cached = {file: file.read_bytes() for file in path.parent.glob(f"__pycache__/{path.stem}.*.pyc")}
         try:
+            for file in cached:
+                file.unlink()
             path.write_text(mutant.apply(source))
-            for cached in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-                cached.unlink()
             if path.suffix == ".pyx" and not self._build(path):
                 outcome.result, outcome.by = "killed", "the compiler"
                 return outcome
@@ -235,16 +247,20 @@ class Worker:
             if code == 1 and by.startswith(TIMED):
                 code, by = self.run([by], reach)
             outcome.result, outcome.by = ("survived", "") if code in (0, 5) else ("killed", by)
-            if code > 1 and not by:
-                # No test ran: the module cannot be imported any more, or this tool is at fault.
-                if self._imports(mutant.path):
-                    raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
-                outcome.by = "the import"
+            nothing_ran = code > 1 and not by
         finally:
             path.write_text(source)
             os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+            for file, compiled in cached.items():
+                file.write_bytes(compiled)
             if path.suffix == ".pyx":
                 self._restore(path)
+        if nothing_ran:
+            # A module, or a test's, cannot be imported with the mutant; or this tool is at fault.
+            code, _ = self.run(names[:FIRST], reach)
+            if code > 1:
+                raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
+            outcome.by = "the import"
         return outcome
 
     def check(self, reach: Reach) -> None:
@@ -256,11 +272,11 @@ class Worker:
         if (code := self.run([name], reach)[0]) != 0:
             raise RuntimeError(f"{name} ends with {code} without a mutant")
 
-    def _imports(self, path: str) -> bool:
-        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree)}
-        command = [sys.executable, "-c", f"import fastnet.stack, {module}"]
-        return subprocess.run(command, cwd=self.tree, capture_output=True, env=environment, timeout=60).returncode == 0
+    def _compile(self) -> None:
+        """Have Python and pytest keep what they compile, so that no test's process does it again: it is told to write nothing."""
+        environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": ""}
+        command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:xdist", "-p", "no:cacheprovider", "tests"]
+        subprocess.run(command, cwd=self.tree, capture_output=True, env=environment, check=False)
 
     def _build(self, path: Path) -> bool:
         environment = {**os.environ, "PYTHONPATH": str(self.tree)}
@@ -369,7 +385,11 @@ def run(chosen: list[Mutant], reach: Reach, workers: int, minutes: float) -> lis
             except queue.Empty:
                 break
             began = time.monotonic()
-            outcome = worker.judge(mutant, reach)
+            try:
+                outcome = worker.judge(mutant, reach)
+            except RuntimeError as error:
+                print(f"not judged: {mutant.path}:{mutant.line}: {error}", flush=True)
+                continue
             if outcome.by:
                 reach.killers[mutant.path][outcome.by] += 1
             done.append(outcome)

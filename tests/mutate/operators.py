@@ -39,6 +39,10 @@ SYMBOL = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
     ast.Is: "is", ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
+WITHOUT_AN_EDGE = {"HALF"}
+"""Half of the circle of sequence numbers: of two that are exactly so far apart neither comes first, and RFC 1982 section 3.2 leaves it open
+which a comparison says. One that includes that distance, or leaves it out, is right either way, so that is no change.
+"""
 EXTREMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 
@@ -225,7 +229,9 @@ class Finder(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         operands = [node.left, *node.comparators]
         for left, op, right in zip(operands, node.ops, operands[1:], strict=False):
-            for after in COMPARISONS[type(op)]:
+            edge = isinstance(right, ast.Name) and right.id in WITHOUT_AN_EDGE
+            # The first of two is the comparison with or without its edge.
+            for after in COMPARISONS[type(op)][edge:]:
                 self.between("comparison", left, right, SYMBOL[type(op)], after)
         self.generic_visit(node)
 

@@ -2,17 +2,23 @@
 
     python -m tests.mutate.reach OUT.json [pytest's arguments]
 
-Lines that run at import have no test of their own. What a test does in another process is not seen.
+Lines that run at import have no test of their own. What a test does in a child that it forked is seen, where the child ends with
+``os._exit``; what it does in a new program is not.
 """
 
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import coverage
 import pytest
+
+START = Path.cwd()
 
 
 class Plugin:
@@ -22,24 +28,57 @@ class Plugin:
         self.cover = cover
         self.seconds: dict[str, float] = {}
         self.bad: set[str] = set()
+        self.running = ""
+        self.directory = Path(tempfile.mkdtemp())
+        self.leave = os._exit
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self.running = item.nodeid
         self.cover.switch_context(item.nodeid)
         began = time.monotonic()
         yield
         self.seconds[item.nodeid] = time.monotonic() - began
         self.cover.switch_context("")
+        self.running = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.outcome != "passed":
             self.bad.add(report.nodeid)
+
+    def forked(self) -> None:
+        """This is a child now: what it runs is its own."""
+        self.cover.stop()
+        self.cover.erase()
+        self.cover.start()
+        self.cover.switch_context(self.running)
+
+    def exit(self, code: int) -> NoReturn:
+        """Leave a note of what the child ran, and end it."""
+        self.cover.stop()
+        data = self.cover.get_data()
+        lines = {relative(file): data.lines(file) for file in data.measured_files()}
+        (self.directory / str(os.getpid())).write_text(json.dumps({"test": self.running, "lines": lines}))
+        self.leave(code)
+
+    def children(self) -> Iterator[tuple[str, dict[str, list[int]]]]:
+        """The test and the lines of each child that left a note."""
+        for note in self.directory.iterdir():
+            found = json.loads(note.read_text())
+            yield found["test"], found["lines"]
+
+
+def relative(file: str) -> str:
+    return str(Path(file).relative_to(START))
 
 
 def main() -> int:
     """Run, and write what was found."""
     cover = coverage.Coverage(data_file=None, include=[str(Path("fastnet").resolve() / "*")], branch=False, config_file=False)
     plugin = Plugin(cover)
+    os.register_at_fork(after_in_child=plugin.forked)
+    parent = os.getpid()
+    os._exit = lambda status: plugin.exit(status) if os.getpid() != parent else plugin.leave(status)
     cover.start()
     code = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]], plugins=[plugin])
     cover.stop()
@@ -47,11 +86,17 @@ def main() -> int:
     names = [name for name in plugin.seconds if name not in plugin.bad]
     number = {name: index for index, name in enumerate(names)}
     lines = {
-        str(Path(file).relative_to(Path.cwd())): {
+        relative(file): {
             line: sorted(number[name] for name in contexts if name in number) for line, contexts in data.contexts_by_lineno(file).items()
         }
         for file in data.measured_files()
     }
+    for test, reached in plugin.children():
+        for file, numbers in reached.items() if test in number else ():
+            for line in numbers:
+                tests = lines.setdefault(file, {}).setdefault(line, [])
+                if number[test] not in tests:
+                    tests.append(number[test])
     found = {"tests": [[name, round(plugin.seconds[name], 3)] for name in names], "lines": lines}
     Path(sys.argv[1]).write_text(json.dumps(found))
     print(f"{len(names)} tests, {len(plugin.bad)} that failed or were skipped are left out")
