@@ -59,7 +59,7 @@ cdef class UserCalls(Tcb):
     cpdef abort_for_memory(self, long long now)
     cpdef end_fin_wait_2(self, long long now)
     cpdef watch(self)
-    @cython.locals(largest=cython.longlong)
+    @cython.locals(limit=cython.longlong)
     cpdef Sender need_sender(self)
     @cython.locals(before=cython.int)
     cpdef move(self, int event)

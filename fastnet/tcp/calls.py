@@ -323,7 +323,7 @@ class UserCalls(Tcb):
         """SO_SNDBUF: ``send`` queues so many bytes at most; what is queued already stays."""
         self.send_limit = size
         if self.sender is not None:
-            self.sender.largest = size
+            self.sender.locked = True
             self.sender.set_limit(size)
 
     def limit_unsent(self, size: int) -> None:
@@ -366,10 +366,10 @@ class UserCalls(Tcb):
             settings = self.context.settings
             kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
             congestion = kind(self.send_mss())
+            limit = self.first_send_limit()
+            self.sender = Sender(self.context.memory.pool, limit, settings.tcp_notsent_lowat, congestion, self.snd_nxt)
             # What the program has set does not grow (SOCK_SNDBUF_LOCK).
-            largest = self.send_limit or settings.tcp_wmem[2]
-            pool = self.context.memory.pool
-            self.sender = Sender(pool, self.first_send_limit(), largest, settings.tcp_notsent_lowat, congestion, self.snd_nxt)
+            self.sender.locked = self.send_limit > 0
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             if self.handshake.retries > 1:

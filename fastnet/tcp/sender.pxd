@@ -21,7 +21,6 @@ cdef class Sender:
     cdef readonly RttEstimator rtt
     cdef readonly Recovery recovery
     cdef public long long limit
-    cdef public long long largest
     cdef public long long lowat
     cdef public long long moderated
     cdef public long long urgent
@@ -38,6 +37,7 @@ cdef class Sender:
     cdef public unsigned char full
     cdef public unsigned char fin_queued
     cdef public unsigned char fin_sent
+    cdef public unsigned char locked
 
     cpdef set_limit(self, long long limit)
     cpdef adopt(self, Sender earlier)
