@@ -115,14 +115,15 @@ class Settings:
     tcp_rmem: tuple[int, int, int] = (4096, 131072, 6291456)
     """Receive buffer: smallest, default, largest; bytes."""
     tcp_wmem: tuple[int, int, int] = (4096, 16384, 4194304)
-    """Send buffer: smallest, default, largest; bytes. The largest bounds what ``send`` takes in."""
+    """Send buffer: smallest, default, largest; bytes. It begins with the default, and 128 KiB at least, and grows to two CWNDs where a
+    program fills it; the largest is a bound."""
     rmem_max: int = 4194304
     """What SO_RCVBUF may ask for at most, bytes."""
     wmem_max: int = 4194304
     """What SO_SNDBUF may ask for at most, bytes."""
     tcp_notsent_lowat: int = 131072
-    """Bytes that a connection takes in beyond what it has sent. Linux sets no bound; with one, what a program writes is still in the
-    cache when it leaves."""
+    """Bytes that a connection takes in beyond what it has sent (TCP_NOTSENT_LOWAT of one connection). Linux sets no bound (4294967295);
+    with one, what a program writes is still in the cache when it leaves."""
     ip_default_ttl: int = 64
     """Time to live of the packets that the stack sends."""
     icmp_echo_ignore_all: int = 0
@@ -214,7 +215,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_wmem": (1024, 1 << 30),
     "rmem_max": (2304, 1 << 30),
     "wmem_max": (4608, 1 << 30),
-    "tcp_notsent_lowat": (1, 1 << 30),
+    "tcp_notsent_lowat": (1, (1 << 32) - 1),
     "ip_default_ttl": (1, 255),
     "icmp_echo_ignore_all": (0, 1),
 }

@@ -25,6 +25,8 @@ from fastnet.tcp.tuning import seconds_within, timeouts_within
 SO_RCVBUF_MIN = 2304
 SO_SNDBUF_MIN = 4608
 """Linux's SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF on a 64-bit machine."""
+TCP_NOTSENT_LOWAT = 25
+"""Linux's; ``socket`` has the name only where the C library that Python was built with has it."""
 NAME_MAX = 16
 """Linux's TCP_CA_NAME_MAX."""
 ECN_MASK = 3
@@ -189,6 +191,11 @@ def set_send_buffer(connection: Connection, size: int) -> None:
     connection.limit_sending(size // 2)
 
 
+def set_unsent(connection: Connection, size: int) -> None:
+    """TCP_NOTSENT_LOWAT; a C int, of which -1 is no bound."""
+    connection.limit_unsent(size & 0xFFFFFFFF)
+
+
 def set_largest_segment(connection: Connection, size: int) -> None:
     """TCP_MAXSEG: for a SYN that is still to come; what a handshake has agreed stays, as on Linux."""
     connection.user_mss = size
@@ -255,7 +262,9 @@ def send_buffer(value: int | None, connection: Connection | None, settings: Sett
     """What was set, else what there is."""
     if value is not None:
         return value
-    return settings.tcp_wmem[2] if connection is not None else settings.tcp_wmem[1]
+    if connection is None:
+        return settings.tcp_wmem[1]
+    return connection.sender.limit if connection.sender is not None else connection.first_send_limit()
 
 
 def largest_segment(value: int | None, connection: Connection | None, settings: Settings) -> int:
@@ -322,6 +331,7 @@ OPTIONS: dict[Key, Option] = {
     (stdlib.IPPROTO_TCP, stdlib.TCP_DEFER_ACCEPT): Option(
         whole_timeouts, lambda s: whole_seconds(s.tcp_defer_accept), None, packed, None, defer_accept
     ),
+    (stdlib.IPPROTO_TCP, TCP_NOTSENT_LOWAT): Option(lambda raw, settings: integer(raw), off, set_unsent),
     (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(between(88, 32767, 0), off, set_largest_segment, packed, largest_segment),
     (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
         congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")

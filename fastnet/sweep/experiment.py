@@ -132,7 +132,7 @@ class Run:
     def __init__(self, cell: Cell, trace: Trace | None) -> None:
         self.cell = cell
         self.trace = trace
-        settings = {"tcp_ecn": 1 if cell.ecn else 0, **dict(cell.settings)}
+        settings = cell.stack_settings()
         self.twins = Twins(PERFECT, None, cell.seed, settings, settings, cell.mtu)
         self.start = self.twins.clock()
         self.end = self.at(cell.duration)

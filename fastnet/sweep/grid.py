@@ -17,6 +17,8 @@ QUEUE = re.compile(r"(\d+(?:\.\d+)?)(bdp|ms|p|kB)")
 FRACTIONS = ("loss", "ack_loss", "cross")
 MOST_FLOWS = 10_000
 SMALLEST_MTU = 576
+LARGEST_BUFFER = 1 << 30
+"""Bytes: no setting takes more."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Cell:
     :param blackout: for so many seconds nothing arrives, either way; ``blackout_at``: from this second on
     :param duration: of the run, seconds; ``warmup``: of those, at the beginning, that are not measured
     :param mtu: bytes
-    :param settings: of both stacks, Linux's names to values
+    :param settings: of both stacks, Linux's names to values. tcp_rmem and tcp_wmem, where not set, are what the path needs
     :raises ValueError: out of range, and what would be in range
     """
 
@@ -105,6 +107,18 @@ class Cell:
         number = float(match[1])
         size = {"bdp": self.rate * self.rtt / 8, "ms": self.rate / 8000, "p": self.mtu, "kB": 1000}[match[2]]
         return max(self.mtu, ceil(number * size))
+
+    def stack_settings(self) -> dict[str, Any]:
+        """Settings of both stacks: those of the cell, and buffers that fill the path and its queue, where Linux's default is less.
+
+        Half of a buffer may be filled again before the other half is acknowledged, so it takes twice what can be on its way.
+        """
+        needed = min(2 * (ceil(self.rate * self.rtt / 8) + self.queue_bytes()), LARGEST_BUFFER)
+        settings: dict[str, Any] = {"tcp_ecn": 1 if self.ecn else 0}
+        for name in ("tcp_rmem", "tcp_wmem"):
+            smallest, default, largest = getattr(Settings, name)
+            settings[name] = (smallest, default, max(largest, needed))
+        return settings | dict(self.settings)
 
     def controls(self) -> list[type[CongestionControl]]:
         """The congestion control of each flow, in turns.

@@ -15,6 +15,7 @@ cdef int EVENTS
 cdef int EVENT_CLOSE, EVENT_ABORT
 cdef long long MASK, HALF, MILLISECOND, SECOND
 cdef tuple SENDING, UNSYNCHRONIZED
+cdef long long FIRST_LIMIT
 cdef bint UNCOMPILED
 
 
@@ -47,6 +48,8 @@ cdef class UserCalls(Tcb):
     cpdef Py_ssize_t round_trip_known(self) except? -1
     cpdef Py_ssize_t readable(self) except? -1
     cpdef Py_ssize_t writable(self) except? -1
+    @cython.locals(wmem=tuple)
+    cpdef Py_ssize_t first_send_limit(self) except? -1
     cpdef shutdown(self)
     cpdef close(self, long long now)
     cpdef abort(self, long long now)

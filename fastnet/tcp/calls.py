@@ -21,6 +21,8 @@ CLOSED = int(State.CLOSED)
 CLOSE_WAIT = int(State.CLOSE_WAIT)
 UNSYNCHRONIZED = (int(State.SYN_SENT), int(State.SYN_RECEIVED))
 """States before the handshake is over."""
+FIRST_LIMIT = 1 << 17
+"""Bytes that a send buffer takes at least before it has grown (Linux counts the packets that its first write becomes, not the bytes)."""
 UNCOMPILED = __file__.endswith(".py")
 SENDING = (ESTABLISHED, CLOSE_WAIT, *UNSYNCHRONIZED)
 """States in which SEND queues."""
@@ -200,10 +202,15 @@ class UserCalls(Tcb):
         if self.orphan or self.state not in SENDING:
             return 0
         if self.sender is None:
-            return min(self.send_limit or self.context.settings.tcp_wmem[2], self.context.settings.tcp_notsent_lowat)
+            return min(self.first_send_limit(), self.context.settings.tcp_notsent_lowat)
         if self.sender.fin_queued:
             return 0
         return max(0, self.sender.room(self))
+
+    def first_send_limit(self) -> int:
+        """What the send buffer takes before it has grown: SO_SNDBUF, or tcp_wmem's default and ``FIRST_LIMIT`` at least; bytes."""
+        wmem = self.context.settings.tcp_wmem
+        return self.send_limit or min(max(wmem[1], FIRST_LIMIT), wmem[2])
 
     def urgent_left(self) -> int:
         """Bytes that are still to be read, or to come, up to the end of the urgent data; 0 when there is none (MUST-33)."""
@@ -315,7 +322,16 @@ class UserCalls(Tcb):
         """SO_SNDBUF: ``send`` queues so many bytes at most; what is queued already stays."""
         self.send_limit = size
         if self.sender is not None:
+            self.sender.locked = True
             self.sender.set_limit(size)
+
+    def limit_unsent(self, size: int) -> None:
+        """TCP_NOTSENT_LOWAT: ``send`` takes in so many bytes beyond what has been sent; 0: as tcp_notsent_lowat says."""
+        sender = self.need_sender()
+        sender.lowat = size or self.context.settings.tcp_notsent_lowat
+        if sender.full:
+            # There may be room now.
+            self.send_soon()
 
     def limit_receiving(self, size: int) -> None:
         """SO_RCVBUF: so many bytes may wait for the reader; a window that was offered is not taken back (SHLD-14)."""
@@ -349,8 +365,10 @@ class UserCalls(Tcb):
             settings = self.context.settings
             kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
             congestion = kind(self.send_mss())
-            limit = self.send_limit or settings.tcp_wmem[2]
+            limit = self.first_send_limit()
             self.sender = Sender(self.context.memory.pool, limit, settings.tcp_notsent_lowat, congestion, self.snd_nxt)
+            # What the program has set does not grow (SOCK_SNDBUF_LOCK).
+            self.sender.locked = self.send_limit > 0
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             if self.handshake.retries > 1:

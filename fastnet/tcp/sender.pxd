@@ -37,6 +37,7 @@ cdef class Sender:
     cdef public unsigned char full
     cdef public unsigned char fin_queued
     cdef public unsigned char fin_sent
+    cdef public unsigned char locked
 
     cpdef set_limit(self, long long limit)
     cpdef adopt(self, Sender earlier)
@@ -44,8 +45,9 @@ cdef class Sender:
     cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
     @cython.locals(unsent=cython.longlong)
     cpdef Py_ssize_t room(self, Tcb tcb) except? -1
-    @cython.locals(unsent=cython.longlong)
     cpdef tell_of_room(self, Tcb tcb)
+    @cython.locals(wanted=cython.longlong)
+    cpdef grow(self, Tcb tcb)
     @cython.locals(smallest=cython.longlong, held=cython.longlong)
     cpdef Py_ssize_t share(self, Tcb tcb, long long size) except? -1
     @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong)

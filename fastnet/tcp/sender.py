@@ -31,6 +31,7 @@ class Sender:
     :param pool: where the memory is counted
     :param limit: bytes that it may hold (tcp_wmem)
     :param lowat: bytes that it may hold and has not sent (tcp_notsent_lowat)
+    :ivar locked: the program has set the limit (SO_SNDBUF): it does not grow
     :ivar buffer: the head is the byte at SND.UNA
     :ivar moderated: the limit to go back to when memory is no longer short (tcp_mem); 0 where it was not lowered
     :ivar full: True when the program was told to wait; an ACK that makes room lets it go on
@@ -46,12 +47,14 @@ class Sender:
     """
 
     __slots__ = (
-        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "lowat", "moderated",
+        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "locked",
+        "lowat", "moderated",
         "purpose", "recovery", "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, limit: int, lowat: int, congestion: CongestionControl, snd_nxt: int) -> None:
         self.buffer = ByteRing(pool)
+        self.locked = False
         self.lowat = lowat
         self.full = False
         self.fin_queued = False
@@ -84,6 +87,7 @@ class Sender:
         self.full = earlier.full
         self.fin_queued = earlier.fin_queued
         self.cork = earlier.cork
+        self.lowat = earlier.lowat
         self.urgent = earlier.urgent
 
     # ---- an ACK ----
@@ -119,11 +123,19 @@ class Sender:
         return min(self.limit - self.buffer.length, self.lowat - unsent)
 
     def tell_of_room(self, tcb: Tcb) -> None:
-        """Let a program go on that was told to wait, once half of either bound is free."""
-        unsent = self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK)
-        if self.buffer.length <= self.limit // 2 and unsent <= self.lowat // 2:
+        """Let a program go on that was told to wait, once there is room for half of tcp_notsent_lowat, or for a third of the whole
+        buffer where that is less (sk_stream_is_writeable())."""
+        if not self.locked:
+            self.grow(tcb)
+        if self.room(tcb) >= max(min(self.limit // 3, self.lowat // 2), 1):
             self.full = False
             tcb.context.notify(tcb)
+
+    def grow(self, tcb: Tcb) -> None:
+        """A program that fills the buffer may queue two CWNDs: one on its way, and one to follow it (tcp_sndbuf_expand())."""
+        wanted = min(2 * self.recovery.congestion.cwnd, tcb.context.settings.tcp_wmem[2])
+        if wanted > self.limit and self.moderated == 0 and not tcb.context.memory.is_pressed():
+            self.set_limit(wanted)
 
     def share(self, tcb: Tcb, size: int) -> int:
         """How many of so many bytes the memory of all connections lets it queue; with less, also its limit shrinks for as long as that

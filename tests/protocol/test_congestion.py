@@ -161,7 +161,7 @@ def test_the_timeout_stays_bounded_however_often_it_doubles() -> None:
 @pytest.mark.parametrize("timeout", [False, True])
 def test_another_congestion_control_in_the_middle_of_a_recovery(first: str, then: str, timeout: bool) -> None:
     """When the episode ends CWND goes to SSTHRESH, which the new one has not set: it was 2 GiB, and everything left at once."""
-    wire = Wire(tcp_congestion_control=first, tcp_notsent_lowat=1 << 30, tcp_frto=0)
+    wire = Wire(tcp_congestion_control=first, tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22), tcp_frto=0)
     peer, connection = connected(wire)
     connection.limit_sending(10 * MSS)
     connection.send(b"x" * 10 * MSS)
@@ -180,7 +180,7 @@ def test_another_congestion_control_in_the_middle_of_a_recovery(first: str, then
 
 def test_slow_start_then_congestion_avoidance() -> None:
     """RFC 9293 MUST-19, RFC 5681: ten segments, doubled each round trip; after a timeout one, doubled to half; then one more a round."""
-    wire = Wire(tcp_congestion_control="reno", tcp_frto=0, tcp_notsent_lowat=1 << 30)
+    wire = Wire(tcp_congestion_control="reno", tcp_frto=0, tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22))
     peer, connection = connected(wire)
     connection.send(b"x" * 2_000_000)
     sent = wire.sent()

@@ -202,7 +202,7 @@ def test_slow_start_backoff_and_slower_growth_afterwards(control: str) -> None:
     A flight doubles in each round trip; a segment that is lost again and again waits twice as long each time; then slow start begins
     anew with one segment, and at half of the flight that was lost growth is slower than doubling.
     """
-    wire = Wire(tcp_congestion_control=control, tcp_frto=0, tcp_notsent_lowat=1 << 30)
+    wire = Wire(tcp_congestion_control=control, tcp_frto=0, tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22))
     peer, connection = connected(wire, [("MSS", 1000)])
     wire.now += 50 * MILLISECOND
     peer.put("A", 1, 1, window=65535)

@@ -17,6 +17,7 @@ from fastnet.devices import MemoryDevice
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.socket import SHUT_RD, SHUT_RDWR, SHUT_WR, Socket, create_connection, create_server
+from fastnet.sockopt import TCP_NOTSENT_LOWAT
 from fastnet.stack import Stack
 from fastnet.tcp.states import State
 from tests.wire.conftest import STACK
@@ -165,6 +166,7 @@ OPTIONS = {
     "TCP_KEEPINTVL": (TCP, socket.TCP_KEEPINTVL),
     "TCP_KEEPCNT": (TCP, socket.TCP_KEEPCNT),
     "TCP_USER_TIMEOUT": (TCP, socket.TCP_USER_TIMEOUT),
+    "TCP_NOTSENT_LOWAT": (TCP, TCP_NOTSENT_LOWAT),
     "TCP_MAXSEG": (TCP, socket.TCP_MAXSEG),
     "TCP_DEFER_ACCEPT": (TCP, socket.TCP_DEFER_ACCEPT),
     "TCP_SYNCNT": (TCP, socket.TCP_SYNCNT),
