@@ -30,6 +30,11 @@ NAME_MAX = 16
 ECN_MASK = 3
 IP_BIND_ADDRESS_NO_PORT = 24
 """Linux's; ``socket`` has the name from Python 3.12 on."""
+IP_MTU_DISCOVER = 10
+IP_PMTUDISC_WANT = 1
+IP_PMTUDISC_OMIT = 5
+IP_MTU = 14
+"""Linux's; ``socket`` has no names for them."""
 
 Key = tuple[int, int]
 """Level and option."""
@@ -105,6 +110,19 @@ def type_of_service(raw: bytes, settings: Settings) -> int:
     """The DS field; its ECN bits are TCP's own. A single byte will do."""
     number = integer(raw) if len(raw) >= 4 else raw[0] if raw else 0
     return number & 0xFF & ~ECN_MASK
+
+
+def path_discovery(raw: bytes, settings: Settings) -> int:
+    """IP_PMTUDISC_DONT to IP_PMTUDISC_OMIT. A single byte will do."""
+    number = integer(raw) if len(raw) >= 4 else raw[0] if raw else 0
+    if not 0 <= number <= IP_PMTUDISC_OMIT:
+        fail(errno.EINVAL)
+    return number
+
+
+def read_only(raw: bytes, settings: Settings) -> int:
+    """Nothing."""
+    fail(errno.ENOPROTOOPT)
 
 
 def lingering(raw: bytes, settings: Settings) -> tuple[int, int]:
@@ -209,6 +227,11 @@ def set_type_of_service(connection: Connection, tos: int) -> None:
     connection.tos = tos
 
 
+def set_path_discovery(connection: Connection, rule: int) -> None:
+    """IP_MTU_DISCOVER."""
+    connection.set_path_discovery(rule - IP_PMTUDISC_WANT)
+
+
 def set_syn_retries(connection: Connection, count: int) -> None:
     """TCP_SYNCNT."""
     connection.need_patience().syn_retries = count
@@ -263,6 +286,13 @@ def largest_segment(value: int | None, connection: Connection | None, settings: 
     if connection is not None and connection.state not in (State.SYN_SENT, State.CLOSED):
         return connection.send_mss()
     return value or DEFAULT_SEND_MSS
+
+
+def path_mtu(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """Of a connection, the largest packet that is known to get to the peer; ENOTCONN for any other socket."""
+    if connection is None or connection.state == State.CLOSED:
+        fail(errno.ENOTCONN)
+    return connection.path_mtu()
 
 
 def quick_acks(value: int | None, connection: Connection | None, settings: Settings) -> int:
@@ -330,6 +360,8 @@ OPTIONS: dict[Key, Option] = {
         time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl
     ),
     (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(type_of_service, off, set_type_of_service),
+    (stdlib.IPPROTO_IP, IP_MTU_DISCOVER): Option(path_discovery, lambda s: IP_PMTUDISC_WANT, set_path_discovery),
+    (stdlib.IPPROTO_IP, IP_MTU): Option(read_only, off, None, packed, path_mtu),
     (stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT): Option(small_flag, off),
 }
 

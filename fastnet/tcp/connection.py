@@ -38,11 +38,6 @@ MAX_REPEATS = 16
 TIMESTAMP_LIFE = 24 * 24 * 3600 * SECOND
 """After so long without a segment, TS.Recent says nothing: a clock of 1 ms has gone half its way round (RFC 7323 section 5.5)."""
 
-MIN_MTU = 68
-"""No link takes less (RFC 791 section 3.1)."""
-GUESSED_MTU = 576
-"""What to go down to for a router that does not say what it takes (RFC 1191 section 5)."""
-
 
 class Connection(UserCalls):
     """One TCP connection."""
@@ -488,14 +483,10 @@ class Connection(UserCalls):
 
     def path_narrowed(self, mtu: int, now: int) -> None:
         """A router on the way takes only so many bytes (RFC 1191): smaller segments, and what was too large again."""
-        if mtu < MIN_MTU:
-            mtu = GUESSED_MTU
-        mss = max(mtu - 40, self.context.settings.tcp_min_snd_mss)
-        if mss < self.handshake.mss and self.sender is not None:
-            self.handshake.mss = mss
-            recovery = self.sender.recovery
-            recovery.congestion.set_mss(self.send_mss())
-            recovery.board.lose_larger(self.send_mss())
+        context = self.context
+        if self.sender is not None and context.paths.narrowed(self.handshake.flow.remote_network(32), mtu, now):
+            context.path_changes += 1
+            self.sender.recovery.follow_path(self, now)
             self.send_soon()
 
     # ---- TIMEOUT (RFC 9293 section 3.10.8) ----
