@@ -30,6 +30,7 @@ cdef class SegmentWriter:
     :param offload: the device computes checksums of data and cuts large packets into segments
     :raises TypeError: flush cannot be called
     :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
+    :ivar mss: the most that a SYN's MSS option says, bytes; 0: what it is given
     :ivar fragment: routers may fragment them: they have no DF bit, and an identification each (RFC 6864 section 4.2)
     """
 
@@ -44,22 +45,27 @@ cdef class SegmentWriter:
         self.waiting = 0
         self.ttl = ttl
         self.tos = 0
+        self.mss = 0
         self.fragment = False
         self.identification = 0
 
-    cpdef int dress(self, int ttl, int tos, bint fragment=False) except -1:
-        """Time to live, DS field and whether routers may fragment, of the next packets; 0 leaves the usual."""
+    cpdef int dress(self, int ttl, int tos, bint fragment=False, int mss=0) except -1:
+        """Time to live, DS field, whether routers may fragment and largest MSS option, of the next packets; 0 leaves each as it is."""
         if ttl:
             self.ttl = <uint8_t>ttl
         if tos:
             self.tos = <uint8_t>tos
-        self.fragment = fragment
+        if fragment:
+            self.fragment = True
+        if mss:
+            self.mss = <uint16_t>mss
         return 0
 
     cpdef int undress(self) except -1:
-        """The usual time to live and DS field again, and DF."""
+        """All as usual again."""
         self.ttl = self.usual_ttl
         self.tos = 0
+        self.mss = 0
         self.fragment = False
         return 0
 
@@ -108,6 +114,8 @@ cdef class SegmentWriter:
             raise TypeError("flow cannot be None")
         cdef uint8_t *packet = self.reserve()
         cdef uint8_t *option = packet + IPV4_HEADER + TCP_HEADER
+        if self.mss and mss > self.mss:
+            mss = self.mss
         cdef uint32_t word = 0x02040000U | <uint32_t>(mss & 0xffff)
         cdef uint64_t options = word
         store32(option, word)

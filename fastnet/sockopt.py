@@ -32,6 +32,8 @@ IP_BIND_ADDRESS_NO_PORT = 24
 """Linux's; ``socket`` has the name from Python 3.12 on."""
 IP_MTU_DISCOVER = 10
 IP_PMTUDISC_WANT = 1
+IP_PMTUDISC_DO = 2
+IP_PMTUDISC_PROBE = 3
 IP_PMTUDISC_OMIT = 5
 IP_MTU = 14
 """Linux's; ``socket`` has no names for them."""
@@ -254,6 +256,26 @@ def offer_window(listener: Listener, size: int) -> None:
     listener.rcv_shift = window_shift(size // 2)
 
 
+def offer_largest_segment(listener: Listener, size: int) -> None:
+    """TCP_MAXSEG: what a SYN-ACK says."""
+    listener.user_mss = size
+
+
+def answer_with_time_to_live(listener: Listener, ttl: int) -> None:
+    """IP_TTL of a SYN-ACK."""
+    listener.ttl = max(ttl, 0)
+
+
+def answer_with_type_of_service(listener: Listener, tos: int) -> None:
+    """IP_TOS of a SYN-ACK."""
+    listener.tos = tos
+
+
+def answer_with_fragment(listener: Listener, rule: int) -> None:
+    """IP_MTU_DISCOVER: has a SYN-ACK a DF bit?"""
+    listener.fragment = rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
+
+
 def defer_accept(listener: Listener, seconds: int) -> None:
     """TCP_DEFER_ACCEPT."""
     listener.set("tcp_defer_accept", seconds)
@@ -352,15 +374,22 @@ OPTIONS: dict[Key, Option] = {
     (stdlib.IPPROTO_TCP, stdlib.TCP_DEFER_ACCEPT): Option(
         whole_timeouts, lambda s: whole_seconds(s.tcp_defer_accept), None, packed, None, defer_accept
     ),
-    (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(between(88, 32767, 0), off, set_largest_segment, packed, largest_segment),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(
+        between(88, 32767, 0), off, set_largest_segment, packed, largest_segment, offer_largest_segment
+    ),
     (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
         congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")
     ),
     (stdlib.IPPROTO_IP, stdlib.IP_TTL): Option(
-        time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl
+        time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl,
+        answer_with_time_to_live,
     ),
-    (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(type_of_service, off, set_type_of_service),
-    (stdlib.IPPROTO_IP, IP_MTU_DISCOVER): Option(path_discovery, lambda s: IP_PMTUDISC_WANT, set_path_discovery),
+    (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(
+        type_of_service, off, set_type_of_service, packed, None, answer_with_type_of_service
+    ),
+    (stdlib.IPPROTO_IP, IP_MTU_DISCOVER): Option(
+        path_discovery, lambda s: IP_PMTUDISC_WANT, set_path_discovery, packed, None, answer_with_fragment
+    ),
     (stdlib.IPPROTO_IP, IP_MTU): Option(read_only, off, None, packed, path_mtu),
     (stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT): Option(small_flag, off),
 }

@@ -236,8 +236,11 @@ class Connection(UserCalls):
         acked = seg.ack - self.snd_una & MASK
         if acked <= (self.snd_nxt - self.snd_una & MASK):
             return True
-        # Nor of what lies before all that was ever sent, as far as that can be told after 4 GB (tcp_ack()).
+        # Nor of what lies before all that was ever sent (tcp_ack()).
         sent = self.snd_una - self.handshake.iss - 1 & MASK
+        if sent < self.max_snd_wnd and self.sender is not None and self.sender.recovery.board.delivered >= HALF:
+            # More than 4 GB were sent, and the number begins again.
+            sent = self.max_snd_wnd
         return acked >= HALF and (self.snd_una - seg.ack & MASK) <= min(self.max_snd_wnd, sent)
 
     def ack_arrives(self, seg: Segment, now: int) -> bool:
@@ -293,8 +296,10 @@ class Connection(UserCalls):
         """The urgent pointer: the sequence number of the first byte that is not urgent (RFC 9293 section 3.10.7.4, sixth check).
 
         Urgent data stays where it is in the stream (RFC 6093 section 4): the program learns how much of what it has still to read is
-        urgent.
+        urgent. After the peer's FIN there is none.
         """
+        if self.fin_received:
+            return
         end = seg.seq + seg.urgent & MASK
         receiver = self.need_receiver(self.heard_at)
         if seg.urgent and (end - self.rcv_nxt & MASK) < HALF and (receiver.urgent < 0 or 0 < (end - receiver.urgent & MASK) < HALF):
