@@ -31,6 +31,7 @@ cdef class Segment:
     cdef readonly uint32_t window
     cdef readonly uint16_t urgent
     cdef readonly uint16_t mss
+    cdef readonly uint16_t segment_size
     cdef readonly uint8_t flags
     cdef readonly uint8_t options
     cdef readonly uint8_t wscale

@@ -39,6 +39,7 @@ class Segment:
     window: int
     urgent: int
     mss: int
+    segment_size: int
     flags: int
     options: int
     wscale: int

@@ -120,6 +120,7 @@ cdef class Segment:
     :ivar seq: SEG.SEQ; ``ack``: SEG.ACK; ``length``: SEG.LEN with SYN and FIN counted; ``end``: seq + length, modulo 2**32
     :ivar window: SEG.WND as it stands in the header, not scaled
     :ivar options: bits ``OPTION_*`` of the options that were present and well-formed
+    :ivar segment_size: bytes of data in each segment of a packet that the device has put together (GRO, TSO); 0: it is one segment
     :ivar quotes: an ICMP error about a TCP segment of ours: ``flow`` and ``seq`` are that segment's
     :ivar mss, wscale, ts_val, ts_ecr, sack_count: their values, meaningful where the bit is set
     """
@@ -359,16 +360,17 @@ cdef enum:
     MARKED = 2
 
 # Pointers to these are how the GIL-free loops reach a Segment: taking a new reference would need the GIL.
-ctypedef int (*parse_function)(void *, void *, uint8_t *, uint32_t, uint8_t, uint64_t *) noexcept nogil
+ctypedef int (*parse_function)(void *, void *, uint8_t *, uint32_t, uint8_t, uint16_t, uint64_t *) noexcept nogil
 ctypedef void (*look_up_function)(void *, void *) noexcept nogil
 
 
 cdef int _parse_one(
-    Segment segment, SegmentBatch batch, uint8_t *packet, uint32_t n, uint8_t checked, uint64_t *hash
+    Segment segment, SegmentBatch batch, uint8_t *packet, uint32_t n, uint8_t checked, uint16_t segment_size, uint64_t *hash
 ) noexcept nogil:
     """Parse one packet of a batch, refuse it if it is for somebody else, and note its hash; bits OTHER and MARKED."""
     cdef int seen = 0
     segment.parse(packet, n, checked, batch.loops or checked == OWN)
+    segment.segment_size = segment_size
     hash[0] = segment.flow.hash
     if segment.cause == C_NONE:
         if segment.tos & 3:
@@ -446,7 +448,8 @@ cdef class SegmentBatch:
         with nogil:
             for i in range(n):
                 seen = _parse_pointer(
-                    self.pointers[i], <void *>self, packet_at(ring, i), length_at(ring, i), ring.is_checked[i], &self.hashes[i]
+                    self.pointers[i], <void *>self, packet_at(ring, i), length_at(ring, i), ring.is_checked[i], ring.segment_size[i],
+                    &self.hashes[i]
                 )
                 others += seen & OTHER
                 codepoints += (seen & MARKED) >> 1

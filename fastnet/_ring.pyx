@@ -51,7 +51,8 @@ cdef class PacketRing:
     :ivar checked: ndarray, uint8, shape (slots,): 1 where the transport checksum need not be verified (received), or is left to the
         device, and the field holds the sum of the pseudo-header (to be sent); ``OWN`` (2) where a stack
         has sent it to itself: source and target may be the same
-    :ivar segment_sizes: ndarray, uint16, shape (slots,): bytes of data into which the device is to cut a packet (TSO); 0: not at all
+    :ivar segment_sizes: ndarray, uint16, shape (slots,): bytes of data into which the device is to cut a packet (TSO), or of each segment
+        that it has put together into one; 0: the packet is one segment
     :ivar count: packets in the ring now
     :raises ValueError: slots or capacity below 1 or above 2**30
     :raises MemoryError: no memory

@@ -5,7 +5,7 @@ import os
 
 cimport cython
 from libc.errno cimport EAGAIN, EBADF, EINTR, errno
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 from fastnet._ring cimport PacketRing, length_at, packet_at
@@ -73,6 +73,13 @@ cdef extern from *:
         return (header[0] & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID)) != 0;
     }
 
+    /* Bytes of data in each of the segments that the kernel has put together, or not yet cut; 0: the packet is one. */
+    static unsigned fn_segment_size(const unsigned char *header) {
+        struct virtio_net_hdr h;
+        memcpy(&h, header, sizeof h);
+        return h.gso_type == VIRTIO_NET_HDR_GSO_NONE ? 0 : h.gso_size;
+    }
+
     static int fn_set_offload(int fd) {
         return ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) < 0 ? errno : 0;
     }
@@ -93,6 +100,7 @@ cdef extern from *:
     int _wait "fn_wait"(int first, int second, long long ns) nogil
     void _vnet_header "fn_vnet_header"(uint8_t *header, const uint8_t *packet, bint partial, unsigned segment_size) nogil
     bint _is_checked "fn_is_checked"(const uint8_t *header) nogil
+    unsigned _segment_size "fn_segment_size"(const uint8_t *header) nogil
     int _set_offload "fn_set_offload"(int fd) nogil
     int eventfd(unsigned int count, int flags) nogil
     Py_ssize_t c_read "read"(int fd, void *buffer, size_t size) nogil
@@ -259,6 +267,7 @@ cdef class Tun:
                     continue
                 if self.header:
                     ring.is_checked[slot] = _is_checked(packet_at(ring, slot) - self.header)
+                    ring.segment_size[slot] = <uint16_t>_segment_size(packet_at(ring, slot) - self.header)
                 ring.length[slot] = <unsigned int>(n - self.header)
                 total += n
                 slot += 1

@@ -14,8 +14,11 @@ cdef class SegmentWriter:
     cdef Py_ssize_t waiting
     cdef public uint8_t ttl
     cdef public uint8_t tos
+    cdef public uint16_t mss
+    cdef public bint fragment
+    cdef uint16_t identification
 
-    cpdef int dress(self, int ttl, int tos) except -1
+    cpdef int dress(self, int ttl, int tos, bint fragment=*, int mss=*) except -1
     cpdef int undress(self) except -1
 
     cdef uint8_t *reserve(self) except NULL

@@ -1,6 +1,6 @@
 """Packets to be sent: from numbers to bytes, straight into the slots of a transmit ring. ``_headers`` goes the other way.
 
-IPv4 (RFC 791), never fragmented, and TCP (RFC 9293 section 3.1) with the options of RFC 9293, RFC 7323 and RFC 2018.
+IPv4 (RFC 791), not fragmented but where that is wanted, and TCP (RFC 9293 section 3.1) with the options of RFC 9293, RFC 7323 and RFC 2018.
 """
 
 cimport cython
@@ -30,6 +30,8 @@ cdef class SegmentWriter:
     :param offload: the device computes checksums of data and cuts large packets into segments
     :raises TypeError: flush cannot be called
     :ivar ttl: time to live of packets built from now on; ``tos``: their DS field and ECN bits
+    :ivar mss: the most that a SYN's MSS option says, bytes; 0: what it is given
+    :ivar fragment: routers may fragment them: they have no DF bit, and an identification each (RFC 6864 section 4.2)
     """
 
     def __cinit__(self, PacketRing ring not None, flush, uint8_t ttl=64, bint offload=False):
@@ -43,19 +45,28 @@ cdef class SegmentWriter:
         self.waiting = 0
         self.ttl = ttl
         self.tos = 0
+        self.mss = 0
+        self.fragment = False
+        self.identification = 0
 
-    cpdef int dress(self, int ttl, int tos) except -1:
-        """Time to live and DS field of the next packets; 0 leaves the usual."""
+    cpdef int dress(self, int ttl, int tos, bint fragment=False, int mss=0) except -1:
+        """Time to live, DS field, whether routers may fragment and largest MSS option, of the next packets; 0 leaves each as it is."""
         if ttl:
             self.ttl = <uint8_t>ttl
         if tos:
             self.tos = <uint8_t>tos
+        if fragment:
+            self.fragment = True
+        if mss:
+            self.mss = <uint16_t>mss
         return 0
 
     cpdef int undress(self) except -1:
-        """The usual time to live and DS field again."""
+        """All as usual again."""
         self.ttl = self.usual_ttl
         self.tos = 0
+        self.mss = 0
+        self.fragment = False
         return 0
 
     cdef uint8_t *reserve(self) except NULL:
@@ -103,6 +114,8 @@ cdef class SegmentWriter:
             raise TypeError("flow cannot be None")
         cdef uint8_t *packet = self.reserve()
         cdef uint8_t *option = packet + IPV4_HEADER + TCP_HEADER
+        if self.mss and mss > self.mss:
+            mss = self.mss
         cdef uint32_t word = 0x02040000U | <uint32_t>(mss & 0xffff)
         cdef uint64_t options = word
         store32(option, word)
@@ -183,6 +196,9 @@ cdef class SegmentWriter:
         source.load(offset, packet + IPV4_HEADER + header, size)
         if self.offload:
             self.ring.segment_size[self.ring.count] = segment_size if size > segment_size else 0
+            if self.fragment and segment_size:
+                # The device numbers the segments that it cuts, from the packet's number on.
+                self.identification += <uint16_t>(size // segment_size)
         self.waiting += size
         _finish(self, packet, flow, seq, ack, flags, window, urgent, header, options, <uint32_t>size)
         return 0
@@ -269,15 +285,19 @@ cdef inline void _put_ipv4(
 ) noexcept:
     """The IPv4 header of a finished packet, which then belongs to the ring.
 
-    Never fragmented, so the identification stays zero (RFC 6864 section 4.1).
+    With DF the identification stays zero (RFC 6864 section 4.1).
     """
     cdef uint32_t first = 0x45000000U | (<uint32_t>writer.tos << 16) | total
+    cdef uint32_t second = 0x00004000U
     cdef uint32_t third = (<uint32_t>writer.ttl << 24) | (<uint32_t>protocol << 16)
     cdef uint32_t source = <uint32_t>flow.local_lo
     cdef uint32_t target = <uint32_t>flow.remote_lo
-    third |= _complement(<uint64_t>first + 0x00004000U + third + source + target)
+    if writer.fragment:
+        writer.identification += 1
+        second = <uint32_t>writer.identification << 16
+    third |= _complement(<uint64_t>first + second + third + source + target)
     store32(packet, first)
-    store32(packet + 4, 0x00004000U)
+    store32(packet + 4, second)
     store32(packet + 8, third)
     store32(packet + 12, source)
     store32(packet + 16, target)

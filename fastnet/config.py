@@ -95,8 +95,23 @@ class Settings:
     """1: begin slowly again after a pause of a retransmission timeout (RFC 5681 section 4.1)."""
     tcp_congestion_control: str = "cubic"
     """Congestion control of new connections: cubic, reno or none, or one that a program has added."""
+    min_pmtu: int = 552
+    """Smallest path MTU that ICMP is believed, bytes. Packets for a path that takes less have this size and no DF bit."""
+    mtu_expires: int = 600
+    """Seconds that a path MTU is remembered for a destination; then larger packets are tried again (RFC 1191 section 6.3)."""
+    tcp_mtu_probing: int = 1
+    """Probing of the path MTU (RFC 4821, RFC 8899): 0 never, 1 once packets vanish without a word from a router, 2 from the start. Linux
+    begins with 0: a connection over such a path stands still for ever."""
+    tcp_base_mss: int = 1024
+    """Segments that probing begins with, bytes of data and options."""
+    tcp_mtu_probe_floor: int = 48
+    """Segments that probing goes down to at least where these vanish too, bytes of data and options."""
+    tcp_probe_interval: int = 600
+    """Seconds from the beginning of a search for the path MTU to the next."""
+    tcp_probe_threshold: int = 8
+    """A search is over when what gets there and what does not are fewer bytes apart."""
     tcp_min_snd_mss: int = 48
-    """Smallest segment that ICMP may bring a connection down to, bytes of data and options."""
+    """Smallest segment that a path may bring a connection down to, bytes of data and options."""
     tcp_keepalive_time: int = 7200
     """Seconds of silence before the first keep-alive probe, where a connection has SO_KEEPALIVE."""
     tcp_keepalive_intvl: int = 75
@@ -203,6 +218,13 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_invalid_ratelimit": (0, 1 << 30),
     "tcp_frto": (0, 2),
     "tcp_slow_start_after_idle": (0, 1),
+    "min_pmtu": (68, 65535),
+    "mtu_expires": (1, 1 << 24),
+    "tcp_mtu_probing": (0, 2),
+    "tcp_base_mss": (48, 65535),
+    "tcp_mtu_probe_floor": (48, 65535),
+    "tcp_probe_interval": (0, 1 << 24),
+    "tcp_probe_threshold": (0, 65535),
     "tcp_min_snd_mss": (48, 65535),
     "tcp_keepalive_time": (1, 32767),
     "tcp_keepalive_intvl": (1, 32767),

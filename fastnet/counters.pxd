@@ -46,6 +46,8 @@ cdef class Counters:
     cdef public long long TCPDeferAcceptDrop
     cdef public long long EmbryonicRsts
     cdef public long long TCPSynRetrans
+    cdef public long long TCPMTUPSuccess
+    cdef public long long TCPMTUPFail
     cdef public long long TCPTimeouts
     cdef public long long TCPAbortOnData
     cdef public long long TCPAbortOnClose

@@ -101,6 +101,10 @@ class Counters:
     """Requests reset."""
     TCPSynRetrans: int
     """SYNs and SYN-ACKs sent again."""
+    TCPMTUPSuccess: int
+    """Probes of the path MTU that arrived (RFC 4821)."""
+    TCPMTUPFail: int
+    """Probes of the path MTU that were lost."""
     TCPTimeouts: int
     """Retransmission timers that fired; not those that probe a shut window."""
     TCPAbortOnData: int

@@ -455,6 +455,8 @@ class OpenSocket:
             if how != stdlib.SHUT_WR:
                 self.listener.close(self.driver.stack.clock())
                 self.listener = None
+                # What nobody has accepted is reset now.
+                self.driver.flush()
                 self.wake()
             return
         connection = self._need_connection()
@@ -482,6 +484,8 @@ class OpenSocket:
             self.driver.names.leave(self, *self.name, self._bound)
         if self.listener is not None:
             self.listener.close(now)
+            # What nobody has accepted is reset now.
+            self.driver.flush()
         connection = self.connection
         if connection is not None:
             on, seconds = self._options.value(stdlib.SOL_SOCKET, stdlib.SO_LINGER)

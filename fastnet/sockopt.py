@@ -32,6 +32,13 @@ NAME_MAX = 16
 ECN_MASK = 3
 IP_BIND_ADDRESS_NO_PORT = 24
 """Linux's; ``socket`` has the name from Python 3.12 on."""
+IP_MTU_DISCOVER = 10
+IP_PMTUDISC_WANT = 1
+IP_PMTUDISC_DO = 2
+IP_PMTUDISC_PROBE = 3
+IP_PMTUDISC_OMIT = 5
+IP_MTU = 14
+"""Linux's; ``socket`` has no names for them."""
 
 Key = tuple[int, int]
 """Level and option."""
@@ -107,6 +114,19 @@ def type_of_service(raw: bytes, settings: Settings) -> int:
     """The DS field; its ECN bits are TCP's own. A single byte will do."""
     number = integer(raw) if len(raw) >= 4 else raw[0] if raw else 0
     return number & 0xFF & ~ECN_MASK
+
+
+def path_discovery(raw: bytes, settings: Settings) -> int:
+    """IP_PMTUDISC_DONT to IP_PMTUDISC_OMIT. A single byte will do."""
+    number = integer(raw) if len(raw) >= 4 else raw[0] if raw else 0
+    if not 0 <= number <= IP_PMTUDISC_OMIT:
+        fail(errno.EINVAL)
+    return number
+
+
+def read_only(raw: bytes, settings: Settings) -> int:
+    """Nothing."""
+    fail(errno.ENOPROTOOPT)
 
 
 def lingering(raw: bytes, settings: Settings) -> tuple[int, int]:
@@ -216,6 +236,11 @@ def set_type_of_service(connection: Connection, tos: int) -> None:
     connection.tos = tos
 
 
+def set_path_discovery(connection: Connection, rule: int) -> None:
+    """IP_MTU_DISCOVER."""
+    connection.set_path_discovery(rule - IP_PMTUDISC_WANT)
+
+
 def set_syn_retries(connection: Connection, count: int) -> None:
     """TCP_SYNCNT."""
     connection.need_patience().syn_retries = count
@@ -236,6 +261,26 @@ def offer_window(listener: Listener, size: int) -> None:
     """SO_RCVBUF: the window that a SYN-ACK offers follows it."""
     listener.rcv_wnd = min(size // 2, 0xFFFF)
     listener.rcv_shift = window_shift(size // 2)
+
+
+def offer_largest_segment(listener: Listener, size: int) -> None:
+    """TCP_MAXSEG: what a SYN-ACK says."""
+    listener.user_mss = size
+
+
+def answer_with_time_to_live(listener: Listener, ttl: int) -> None:
+    """IP_TTL of a SYN-ACK."""
+    listener.ttl = max(ttl, 0)
+
+
+def answer_with_type_of_service(listener: Listener, tos: int) -> None:
+    """IP_TOS of a SYN-ACK."""
+    listener.tos = tos
+
+
+def answer_with_fragment(listener: Listener, rule: int) -> None:
+    """IP_MTU_DISCOVER: has a SYN-ACK a DF bit?"""
+    listener.fragment = rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
 
 
 def defer_accept(listener: Listener, seconds: int) -> None:
@@ -272,6 +317,13 @@ def largest_segment(value: int | None, connection: Connection | None, settings: 
     if connection is not None and connection.state not in (State.SYN_SENT, State.CLOSED):
         return connection.send_mss()
     return value or DEFAULT_SEND_MSS
+
+
+def path_mtu(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """Of a connection, the largest packet that is known to get to the peer; ENOTCONN for any other socket."""
+    if connection is None or connection.state == State.CLOSED:
+        fail(errno.ENOTCONN)
+    return connection.path_mtu()
 
 
 def quick_acks(value: int | None, connection: Connection | None, settings: Settings) -> int:
@@ -332,14 +384,23 @@ OPTIONS: dict[Key, Option] = {
         whole_timeouts, lambda s: whole_seconds(s.tcp_defer_accept), None, packed, None, defer_accept
     ),
     (stdlib.IPPROTO_TCP, TCP_NOTSENT_LOWAT): Option(lambda raw, settings: integer(raw), off, set_unsent),
-    (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(between(88, 32767, 0), off, set_largest_segment, packed, largest_segment),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(
+        between(88, 32767, 0), off, set_largest_segment, packed, largest_segment, offer_largest_segment
+    ),
     (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
         congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")
     ),
     (stdlib.IPPROTO_IP, stdlib.IP_TTL): Option(
-        time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl
+        time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl,
+        answer_with_time_to_live,
     ),
-    (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(type_of_service, off, set_type_of_service),
+    (stdlib.IPPROTO_IP, stdlib.IP_TOS): Option(
+        type_of_service, off, set_type_of_service, packed, None, answer_with_type_of_service
+    ),
+    (stdlib.IPPROTO_IP, IP_MTU_DISCOVER): Option(
+        path_discovery, lambda s: IP_PMTUDISC_WANT, set_path_discovery, packed, None, answer_with_fragment
+    ),
+    (stdlib.IPPROTO_IP, IP_MTU): Option(read_only, off, None, packed, path_mtu),
     (stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT): Option(small_flag, off),
 }
 

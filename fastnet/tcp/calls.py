@@ -96,6 +96,8 @@ class UserCalls(Tcb):
         self.ttl = 0
         self.tos = 0
         self.user_mss = 0
+        self.pmtudisc = 0
+        self.fragment = False
         self.send_limit = 0
         self.receive_limit = 0
         self.error = 0
@@ -297,6 +299,23 @@ class UserCalls(Tcb):
         if self.sender is not None:
             self.sender.recovery.replace(kind(self.send_mss()), self.snd_nxt - self.snd_una & MASK)
 
+    def set_path_discovery(self, rule: int) -> None:
+        """IP_MTU_DISCOVER: whether segments follow the path's MTU, and whether packets leave with DF.
+
+        :param rule: -1 IP_PMTUDISC_DONT, 0 _WANT, 1 _DO, 2 _PROBE, 3 _INTERFACE, 4 _OMIT
+        """
+        self.pmtudisc = rule
+        self.set_fragment(False)
+        if self.sender is not None:
+            # The next segment asks again.
+            self.sender.recovery.path_seen = -1
+
+    def path_mtu(self) -> int:
+        """IP_MTU: bytes of the largest packet that routers are known to let through to the peer, as far as anybody has asked."""
+        paths = self.context.paths
+        path = paths.known.get(self.handshake.flow.remote_network(32))
+        return paths.device_mtu if path is None or path.found else path.mtu
+
     def need_patience(self) -> Patience:
         """Keep-alive and the user timeout, to be set; call ``watch`` afterwards."""
         if self.patience is None:
@@ -369,6 +388,9 @@ class UserCalls(Tcb):
             self.sender = Sender(self.context.memory.pool, limit, settings.tcp_notsent_lowat, congestion, self.snd_nxt)
             # What the program has set does not grow (SOCK_SNDBUF_LOCK).
             self.sender.locked = self.send_limit > 0
+            if settings.tcp_mtu_probing == 2:
+                # The first segment asks for the path.
+                self.sender.recovery.path_seen = -1
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             if self.handshake.retries > 1:

@@ -38,11 +38,6 @@ MAX_REPEATS = 16
 TIMESTAMP_LIFE = 24 * 24 * 3600 * SECOND
 """After so long without a segment, TS.Recent says nothing: a clock of 1 ms has gone half its way round (RFC 7323 section 5.5)."""
 
-MIN_MTU = 68
-"""No link takes less (RFC 791 section 3.1)."""
-GUESSED_MTU = 576
-"""What to go down to for a router that does not say what it takes (RFC 1191 section 5)."""
-
 
 class Connection(UserCalls):
     """One TCP connection."""
@@ -241,8 +236,11 @@ class Connection(UserCalls):
         acked = seg.ack - self.snd_una & MASK
         if acked <= (self.snd_nxt - self.snd_una & MASK):
             return True
-        # Nor of what lies before all that was ever sent, as far as that can be told after 4 GB (tcp_ack()).
+        # Nor of what lies before all that was ever sent (tcp_ack()).
         sent = self.snd_una - self.handshake.iss - 1 & MASK
+        if sent < self.max_snd_wnd and self.sender is not None and self.sender.recovery.board.delivered >= HALF:
+            # More than 4 GB were sent, and the number begins again.
+            sent = self.max_snd_wnd
         return acked >= HALF and (self.snd_una - seg.ack & MASK) <= min(self.max_snd_wnd, sent)
 
     def ack_arrives(self, seg: Segment, now: int) -> bool:
@@ -298,8 +296,10 @@ class Connection(UserCalls):
         """The urgent pointer: the sequence number of the first byte that is not urgent (RFC 9293 section 3.10.7.4, sixth check).
 
         Urgent data stays where it is in the stream (RFC 6093 section 4): the program learns how much of what it has still to read is
-        urgent.
+        urgent. After the peer's FIN there is none.
         """
+        if self.fin_received:
+            return
         end = seg.seq + seg.urgent & MASK
         receiver = self.need_receiver(self.heard_at)
         if seg.urgent and (end - self.rcv_nxt & MASK) < HALF and (receiver.urgent < 0 or 0 < (end - receiver.urgent & MASK) < HALF):
@@ -488,14 +488,10 @@ class Connection(UserCalls):
 
     def path_narrowed(self, mtu: int, now: int) -> None:
         """A router on the way takes only so many bytes (RFC 1191): smaller segments, and what was too large again."""
-        if mtu < MIN_MTU:
-            mtu = GUESSED_MTU
-        mss = max(mtu - 40, self.context.settings.tcp_min_snd_mss)
-        if mss < self.handshake.mss and self.sender is not None:
-            self.handshake.mss = mss
-            recovery = self.sender.recovery
-            recovery.congestion.set_mss(self.send_mss())
-            recovery.board.lose_larger(self.send_mss())
+        context = self.context
+        if self.sender is not None and context.paths.narrowed(self.handshake.flow.remote_network(32), mtu, now):
+            context.path_changes += 1
+            self.sender.recovery.follow_path(self, now)
             self.send_soon()
 
     # ---- TIMEOUT (RFC 9293 section 3.10.8) ----

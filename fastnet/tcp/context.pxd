@@ -51,6 +51,8 @@ cdef class Context:
     cdef readonly Acknowledgment ack
     cdef public int mss
     cdef public int largest
+    cdef readonly object paths
+    cdef public long long path_changes
     cdef public long long last_seq
     cdef public long long time_wait_count
     cdef public long long orphans

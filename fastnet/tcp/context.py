@@ -16,6 +16,7 @@ from fastnet.tcp.failures import Failures
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
 from fastnet.tcp.numbers import CODEPOINT
+from fastnet.tcp.paths import Paths
 
 
 class Timed:
@@ -68,6 +69,7 @@ class Context:
     :ivar endpoints: id -> endpoint, as the demux numbers them
     :ivar failures: what raised, to be told when the round is over
     :ivar outbox: endpoints that have something to send when the batch is over
+    :ivar paths: what is known of the ways to other hosts; ``path_changes``: how often that became more
     :ivar ports: the stack's local ports, and who has them
     :ivar ready: endpoints whose owner has something to see
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
@@ -79,7 +81,7 @@ class Context:
 
     __slots__ = (
         "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "failures", "forked", "isn", "largest", "last_seq",
-        "memory", "mss", "orphans", "outbox", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
+        "memory", "mss", "orphans", "outbox", "path_changes", "paths", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +112,8 @@ class Context:
         self.outbox: list[Endpoint] = []
         self.ready: list[Endpoint] = []
         self.mss = mtu - 40
+        self.paths = Paths(settings, mtu)
+        self.path_changes = 0
         self.largest = 0
         self.ack = Acknowledgment()
         self.last_seq = -1

@@ -40,6 +40,8 @@ cdef class Listener(Tuned):
     cdef public int rcv_shift
     cdef public unsigned char ttl
     cdef public unsigned char tos
+    cdef public unsigned char fragment
+    cdef public unsigned short user_mss
 
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
     cpdef segment_arrives(self, Segment seg, long long now)

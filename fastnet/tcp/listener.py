@@ -49,6 +49,7 @@ class Listener(Tuned):
     :ivar syn_queue: 4-tuple -> ``Request``, in order of arrival
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
     :ivar ttl, tos: of SYN-ACKs, and of the connections to begin with; 0: as the stack's
+    :ivar user_mss: the most that a SYN-ACK's MSS option says, bytes (TCP_MAXSEG), 0: what the device takes; ``fragment``: without DF
     :ivar young: requests in the syn queue whose timer never fired
     :ivar gate: what follows the listener's policy, None without one
     :ivar queue_connection: ``accept_queue.append``, and ``next_connection``: ``accept_queue.popleft``, looked up once
@@ -60,8 +61,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
-        "cookies_redeemed", "cookies_sent", "gate", "next_connection", "port", "queue_connection", "rcv_shift", "rcv_wnd", "refused",
-        "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "young",
+        "cookies_redeemed", "cookies_sent", "fragment", "gate", "next_connection", "port", "queue_connection", "rcv_shift", "rcv_wnd",
+        "refused", "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "user_mss", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -79,6 +80,8 @@ class Listener(Tuned):
         self.closed = False
         self.ttl = 0
         self.tos = 0
+        self.user_mss = 0
+        self.fragment = False
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
         self.queue_connection = self.accept_queue.append
@@ -185,10 +188,13 @@ class Listener(Tuned):
         """Answer a SYN and keep nothing."""
         self.cookie_at = now
         self.cookies_sent += 1
+        writer = self.context.writer
+        writer.dress(self.ttl, self.tos, self.fragment, self.user_mss)
         self.cookies.answer(self.context, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
+        writer.undress()
 
     def request_segment(self, request: Request, seg: Segment, now: int) -> None:
-        """A segment for a request: SYN-RECEIVED of RFC 9293 section 3.10.7.4, in Linux's order (tcp_check_req())."""
+        """A segment for a request: SYN-RECEIVED of RFC 9293 section 3.10.7.4, in Linux's order (tcp_check_req()): docs/differences.md."""
         context = self.context
         flags = seg.flags
         seq = seg.seq
@@ -444,12 +450,10 @@ class Listener(Tuned):
 
 
 def in_window(seq: int, end: int, rcv_nxt: int, rcv_wnd: int) -> bool:
-    """Does [seq, end), which does not begin at RCV.NXT, touch the window (tcp_in_window())? If empty, also at its right edge."""
+    """Does [seq, end), which does not begin at RCV.NXT, touch the window (RFC 9293 section 3.10.7.4, first check)?"""
     start = seq - rcv_nxt & MASK
     stop = end - rcv_nxt & MASK
     if start < rcv_wnd:
-        return True
-    if seq == end and start == rcv_wnd:
         return True
     # It begins before the window: does it reach in?
     return start >= HALF and 0 < stop < HALF
@@ -490,8 +494,8 @@ def admits(listener: Listener, flow: FourTuple) -> int:
 
 def answer(listener: Listener, request: Request, now: int) -> None:
     """Send a request's SYN-ACK."""
-    if listener.ttl or listener.tos:
-        listener.context.writer.dress(listener.ttl, listener.tos)
+    if listener.ttl or listener.tos or listener.user_mss or listener.fragment:
+        listener.context.writer.dress(listener.ttl, listener.tos, listener.fragment, listener.user_mss)
         request.send_synack(listener.context, now)
         listener.context.writer.undress()
     else:

@@ -2,6 +2,7 @@ cimport cython
 
 from fastnet._headers cimport Segment
 from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl, check
+from fastnet.tcp.discovery cimport Discovery
 from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.rtt cimport RttEstimator
@@ -18,6 +19,8 @@ cdef class Recovery:
     cdef readonly Scoreboard board
     cdef readonly CongestionControl congestion
     cdef readonly RttEstimator rtt
+    cdef readonly Discovery path
+    cdef public long long path_seen
     cdef public long long round
     cdef public int state
     cdef public unsigned int recover
@@ -83,6 +86,11 @@ cdef class Recovery:
     @cython.locals(board=Scoreboard, again=cython.longlong, wait=cython.longlong)
     cpdef timed_out(self, Tcb tcb, long long now)
     cpdef reorder_timed_out(self, Tcb tcb, long long now)
+    @cython.locals(path=Discovery, before=cython.int, fresh=cython.bint, mss=cython.int)
+    cpdef follow_path(self, Tcb tcb, long long now)
+    @cython.locals(flight=Flight)
+    cpdef suspect_path(self, Tcb tcb, long long now)
+    cpdef bint is_probe_alone(self, Tcb tcb) except -1
     cpdef bint may_probe(self, Tcb tcb) except -1
     cpdef probe_sent(self, Tcb tcb, bint again)
     @cython.locals(ahead=cython.uint)

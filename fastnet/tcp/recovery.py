@@ -10,6 +10,7 @@ ACK and partial ACKs do (RFC 6582). A reduction that turns out to have been need
 
 from fastnet._headers import ECE, OPTION_SACK, OPTION_TIMESTAMPS, Segment
 from fastnet.tcp.congestion.base import CongestionControl, check
+from fastnet.tcp.discovery import Discovery
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
@@ -44,11 +45,13 @@ class Recovery:
     :ivar reduced: this episode brought CWND down; False where the peer's marks had done so already (RFC 3168 section 6.1.2)
     :ivar marked: the peer saw marks since it did, so that CWND is not given back (tcp_fastretrans_alert())
     :ivar needed: an ACK echoed a retransmission of this episode, which was no mistake then
+    :ivar path: path MTU discovery, None while nothing says that the path is narrower than the handshake agreed
+    :ivar path_seen: ``Context.path_changes`` when that was last looked up; -1: look again
     """
 
     __slots__ = (
         "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited", "marked",
-        "needed", "probe_again", "probe_end", "probing",
+        "needed", "path", "path_seen", "probe_again", "probe_end", "probing",
         "prr_delivered", "prr_out", "recover", "recover_fs", "reduced", "reorder_deadline", "round", "round_end", "rtt", "state",
         "undo_bytes", "undo_cwnd", "undo_end", "undo_ssthresh", "undo_una", "used", "validated_at",
     )  # fmt: skip
@@ -76,6 +79,8 @@ class Recovery:
         self.hold = 0
         self.held = False
         self.after_timeout = False
+        self.path: Discovery | None = None
+        self.path_seen = 0
         self.first_stamp = -1
         self.reduced = False
         self.marked = False
@@ -122,6 +127,8 @@ class Recovery:
         board.begin()
         if advanced:
             board.cumulative(una, now)
+            if self.path is not None and self.path.arrived(tcb, now):
+                self.follow_path(tcb, now)
         reported = False
         if tcb.handshake.sack:
             if seg.options & OPTION_SACK:
@@ -144,7 +151,7 @@ class Recovery:
                 self.marked = True
             self.end_or_undo(tcb, seg, advanced, now)
         fresh = self.find_losses(tcb, advanced, now)
-        if fresh and self.state == OPEN:
+        if fresh and self.state == OPEN and not self.is_probe_alone(tcb):
             self.enter_recovery(tcb, ack.acked, now)
         ack.round = self.round
         ack.in_flight = self.pipe(tcb)
@@ -393,6 +400,8 @@ class Recovery:
     def timed_out(self, tcb: Tcb, now: int) -> None:
         """The retransmission timer fired (RFC 5681 section 3.1, RFC 8985 section 6.3, RFC 5682)."""
         board = self.board
+        if self.path is not None:
+            self.path.timed_out(tcb)
         if self.state == OPEN:
             self.remember(tcb)
             self.congestion.timed_out(tcb.snd_nxt - tcb.snd_una & MASK, now)
@@ -420,10 +429,42 @@ class Recovery:
 
     def reorder_timed_out(self, tcb: Tcb, now: int) -> None:
         """What was only late so far is lost (RFC 8985 section 6.2, the reordering timer)."""
-        if self.find_losses(tcb, False, now) and self.state == OPEN:
+        if self.find_losses(tcb, False, now) and self.state == OPEN and not self.is_probe_alone(tcb):
             self.enter_recovery(tcb, 0, now)
         if self.state == RECOVERY:
             self.reduce_in_proportion(tcb, 0, False)
+
+    # ---- path MTU discovery (RFC 1191, RFC 8899) ----
+
+    def follow_path(self, tcb: Tcb, now: int) -> None:
+        """Something is new about the path: segments get the size that it takes. Those on their way that are larger do not arrive."""
+        self.path_seen = tcb.context.path_changes
+        path = self.path if self.path is not None else Discovery(tcb.handshake.mss)
+        before = tcb.send_mss()
+        fresh = (tcb.snd_nxt - tcb.handshake.iss & MASK) == 1
+        if path.follow(tcb, fresh, now):
+            mss = tcb.send_mss()
+            self.congestion.set_mss(mss)
+            if mss < before:
+                self.board.lose_larger(mss)
+        self.path = None if path.is_idle() else path
+
+    def suspect_path(self, tcb: Tcb, now: int) -> None:
+        """Timeout after timeout: perhaps packets of this size vanish on their way, and no router says so (tcp_write_timeout())."""
+        if not tcb.context.settings.tcp_mtu_probing:
+            return
+        if self.path is None:
+            self.path = Discovery(tcb.handshake.mss)
+        flight = self.board.flights[self.board.head]
+        self.path.suspect(tcb, min(flight.end - flight.seq & MASK, tcb.send_mss()), now)
+        self.follow_path(tcb, now)
+
+    def is_probe_alone(self, tcb: Tcb) -> bool:
+        """Is what was lost just now a probe of the path and nothing else? Then it goes out again in smaller segments, and CWND stays."""
+        if self.path is None or not self.path.failed(self.board):
+            return False
+        tcb.context.counters.TCPMTUPFail += 1
+        return True
 
     # ---- tail loss probe (RFC 8985 section 7) ----
 

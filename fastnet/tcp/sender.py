@@ -3,9 +3,10 @@
 from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl, check
+from fastnet.tcp.discovery import SPARE
 from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
-from fastnet.tcp.recovery import Recovery
+from fastnet.tcp.recovery import OPEN, Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
 
@@ -158,6 +159,8 @@ class Sender:
         """What was lost, then new data, then the FIN: as far as the peer's window and CWND go; then set the timer."""
         recovery = self.recovery
         recovery.limited = False
+        if recovery.path_seen != tcb.context.path_changes or recovery.path is not None and recovery.path.is_over(now):
+            recovery.follow_path(tcb, now)
         mss = tcb.send_mss()
         idle = tcb.snd_nxt == tcb.snd_una
         if idle and self.sent_at and now - self.sent_at > self.rtt.rto and tcb.context.settings.tcp_slow_start_after_idle:
@@ -235,6 +238,9 @@ class Sender:
         recovery = self.recovery
         burst = tcb.context.burst(mss)
         total = 0
+        if recovery.path is not None:
+            total = self.send_path_probe(tcb, mss, room, now)
+            room -= total
         while not self.fin_sent:
             in_flight = tcb.snd_nxt - tcb.snd_una & MASK
             unsent = self.buffer.length - in_flight
@@ -269,6 +275,29 @@ class Sender:
             room -= sent
             total += sent
         return total
+
+    def send_path_probe(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
+        """New data in a segment larger than those before, if it is time to find out whether the path takes it; how many bytes."""
+        recovery = self.recovery
+        board = recovery.board
+        if recovery.path is None or recovery.state != OPEN or board.sacked or board.lost or board.is_full():
+            return 0
+        size = recovery.path.wants(tcb, recovery.congestion.cwnd, now)
+        if size == 0:
+            return 0
+        in_flight = tcb.snd_nxt - tcb.snd_una & MASK
+        enough = size + SPARE * mss
+        if room < size or tcb.snd_wnd - in_flight < enough or self.buffer.length - in_flight < enough:
+            return 0
+        if tcb.receiver is not None and tcb.receiver.has_blocks(tcb.handshake.sack):
+            # They would take room in it.
+            return 0
+        recovery.path.sent(tcb, size)
+        tcb.handshake.mss += size - mss
+        sent = tcb.put_data(tcb.snd_nxt, ACK, self.buffer, in_flight, size, self.urgent, now)
+        tcb.handshake.mss -= size - mss
+        self.went_out(tcb, sent, now)
+        return sent
 
     def may_send_small(self, tcb: Tcb, size: int, unsent: int, in_flight: int, now: int) -> bool:
         """May a segment go that is not full?"""
@@ -382,6 +411,8 @@ class Sender:
             return False
         self.unanswered += 1
         self.backoff += 1
+        if self.unanswered >= tcb.context.settings.tcp_retries1 and tcb.snd_wnd:
+            self.recovery.suspect_path(tcb, now)
         if self.unanswered == tcb.context.settings.tcp_retries1:
             # R1: the program may look (RFC 9293 SHLD-9).
             tcb.context.notify(tcb)

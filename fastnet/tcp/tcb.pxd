@@ -8,6 +8,7 @@ from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 
 cdef int ACK, CWR, ECE, FIN, RST, SYN, URG, MAX_SACK_BLOCKS, TIMESTAMPS_SIZE, BLOCKS_SIZE, BLOCK_SIZE, CODEPOINT, ECT_0
+cdef int DONT, WANT, DO, IGNORING
 cdef long long MASK, HALF, MILLISECOND
 
 
@@ -34,12 +35,15 @@ cdef class Tcb(Endpoint):
     cdef public unsigned char nodelay
     cdef public unsigned char ack_due
     cdef public unsigned char queued
+    cdef public signed char pmtudisc
+    cdef public unsigned char fragment
 
     cpdef acknowledge_soon(self)
     cpdef send_soon(self)
     cpdef wake_at(self, long long deadline)
     cpdef unreachable(self, int number, bint hard, long long now)
     cpdef path_narrowed(self, long long mtu, long long now)
+    cpdef set_fragment(self, bint narrow)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
     cpdef Py_ssize_t no_later(self, long long deadline, long long since) except? -1
     @cython.locals(handshake=Request, writer=SegmentWriter, window=cython.uint, ts_val=cython.longlong, blocks=list, tos=cython.int)

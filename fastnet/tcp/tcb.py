@@ -13,6 +13,12 @@ BLOCKS_SIZE = 4
 BLOCK_SIZE = 8
 """Bytes of the SACK option behind two NOPs, and of each block in it (RFC 2018 section 3)."""
 
+DONT = -1
+WANT = 0
+DO = 1
+IGNORING = 2
+"""Values of ``Tcb.pmtudisc``: IP_PMTUDISC_DONT, _WANT, _DO, _PROBE and what lies above. A new object has WANT, as Linux's sockets."""
+
 
 class Tcb(Endpoint):
     """The variables of RFC 9293 section 3.3.1, unsigned 32-bit numbers, and what goes into every segment.
@@ -26,6 +32,8 @@ class Tcb(Endpoint):
     :ivar fin_received: the peer will send no more
     :ivar nodelay: True switches Nagle's algorithm off (TCP_NODELAY)
     :ivar ttl, tos: of its packets; 0: as the stack's
+    :ivar pmtudisc: IP_MTU_DISCOVER, counted from IP_PMTUDISC_WANT: below ``IGNORING``, segments are as large as the path takes
+    :ivar fragment: its packets leave without DF
     :ivar user_mss: the largest segment that the program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
     :ivar answered: SEG.SEQ and SEG.ACK, mixed into one number, of the last empty segment that was answered although it should not have come
@@ -34,8 +42,9 @@ class Tcb(Endpoint):
     """
 
     __slots__ = (
-        "ack_due", "answered", "armed", "context", "ecn", "fin_received", "handshake", "max_snd_wnd", "nodelay", "queued", "rcv_adv",
-        "rcv_nxt", "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent", "ttl", "user_mss",
+        "ack_due", "answered", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay",
+        "pmtudisc", "queued", "rcv_adv", "rcv_nxt", "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent",
+        "ttl", "user_mss",
     )  # fmt: skip
 
     context: Context
@@ -57,6 +66,8 @@ class Tcb(Endpoint):
     queued: bool
     ttl: int
     tos: int
+    pmtudisc: int
+    fragment: bool
     user_mss: int
     armed: int
     answered: int
@@ -83,6 +94,10 @@ class Tcb(Endpoint):
 
     def path_narrowed(self, mtu: int, now: int) -> None:
         """ICMP says that a segment on its way was larger than a link takes (RFC 1191)."""
+
+    def set_fragment(self, narrow: bool) -> None:
+        """Do packets leave with DF (ip_dont_fragment())? ``narrow``: the path takes less than the smallest that they are made."""
+        self.fragment = self.pmtudisc == DONT or self.pmtudisc > IGNORING or narrow and self.pmtudisc == WANT
 
     def gave_up(self, retries: int, since: int, now: int) -> bool:
         """Has the peer been silent for so long that the connection is over (R2 of RFC 9293 section 3.8.3)?
@@ -112,14 +127,14 @@ class Tcb(Endpoint):
             tos &= ~CODEPOINT
             if self.ecn.echo and not flags & RST:
                 flags |= ECE
-        if self.ttl or tos:
-            writer.dress(self.ttl, tos)
+        if self.ttl or tos or self.fragment:
+            writer.dress(self.ttl, tos, self.fragment)
         if handshake.timestamps:
             ts_val = now // MILLISECOND + handshake.ts_offset & MASK
             writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, True, ts_val, self.ts_recent, blocks)
         else:
             writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, False, 0, 0, blocks)
-        if self.ttl or tos:
+        if self.ttl or tos or self.fragment:
             writer.undress()
 
     def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> int:
@@ -167,13 +182,13 @@ class Tcb(Endpoint):
                 if self.ecn.cwr_due:
                     self.ecn.cwr_due = False
                     flags |= CWR
-        if self.ttl or tos:
-            writer.dress(self.ttl, tos)
+        if self.ttl or tos or self.fragment:
+            writer.dress(self.ttl, tos, self.fragment)
         writer.data(
             handshake.flow, seq, self.rcv_nxt, flags, window, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer, room,
         )  # fmt: skip
-        if self.ttl or tos:
+        if self.ttl or tos or self.fragment:
             writer.undress()
         return size
 
@@ -188,14 +203,14 @@ class Tcb(Endpoint):
         """
         handshake = self.handshake
         mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
-        if self.ttl or self.tos:
-            self.context.writer.dress(self.ttl, self.tos)
+        if self.ttl or self.tos or self.fragment:
+            self.context.writer.dress(self.ttl, self.tos, self.fragment)
         self.context.writer.synack(
             handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd, mss,
             handshake.rcv_shift if handshake.wscale else -1, handshake.sack, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent if flags & ACK else 0,
         )  # fmt: skip
-        if self.ttl or self.tos:
+        if self.ttl or self.tos or self.fragment:
             self.context.writer.undress()
 
     def window_to_offer(self) -> int:

@@ -124,6 +124,11 @@ def ack_of_the_syn(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     return case["role"] == "connect" and flags_of(step) & ACK != 0 and step[3] == -1 and kernel == {}
 
 
+def right_edge(case: Case, number: int, kernel: Said, stack: Said) -> bool:
+    step = case["steps"][number - 1]
+    return step[0] == "segment" and not step[4] and step[2] >= 0xFFFF
+
+
 def simultaneous_open(case: Case, number: int, kernel: Said, stack: Said) -> bool:
     return case["role"] == "connect" and flags_of(case["steps"][0]) & (SYN | ACK) == SYN
 
@@ -143,6 +148,7 @@ DIFFERENCES: dict[str, Callable[[Case, int, Said, Said], bool]] = {
     "missing-timestamp": missing_timestamp,
     "ack-of-the-syn": ack_of_the_syn,
     "simultaneous-open": simultaneous_open,
+    "right-edge": right_edge,
 }
 
 

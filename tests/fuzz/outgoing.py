@@ -82,7 +82,9 @@ def read(left: Left, mtu: int, chosen: bool = False) -> Sent | None:
     :param chosen: a policy may have chosen the options of a SYN-ACK, byte by byte
     """
     packet = left.packet
-    assert packet[0] == 0x45 and packet[6:8] in (b"\x40\0",), "an IPv4 header without options that is never fragmented"
+    assert packet[0] == 0x45, "an IPv4 header without options"
+    # Without DF, where the path takes less than min_pmtu, packets are told apart.
+    assert packet[4:8] == b"\0\0\x40\0" or packet[6:8] == b"\0\0", "never fragmented"
     assert struct.unpack_from(">H", packet, 2)[0] == len(packet), "the IP header's length"
     assert packet[8], "a time to live"
     assert good_sum(packet[:20]), "the IP header's checksum"
@@ -191,6 +193,10 @@ class Wire:
             said.edge = max(said.edge, said.una + connection.snd_wnd)
             said.mss = connection.handshake.mss
             if connection.sender is not None:
+                path = connection.sender.recovery.path
+                if path is not None:
+                    # A probe of the path may be as large as the peer takes.
+                    said.mss = path.agreed
                 said.check_growth(connection.sender.recovery, connection.snd_nxt - connection.snd_una & M)
             if said.announced < 0 and connection.state not in UNSYNCHRONIZED:
                 said.announced = self.announced.get(ends_of(connection.handshake.flow), MAXIMUM) if self.knows else MAXIMUM

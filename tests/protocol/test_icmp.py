@@ -237,7 +237,7 @@ def test_the_path_does_not_widen_by_icmp() -> None:
 
 def test_the_path_does_not_narrow_without_bound() -> None:
     """tcp_min_snd_mss: below it, headers would outweigh data."""
-    wire = Wire(tcp_min_snd_mss=200)
+    wire = Wire(tcp_min_snd_mss=200, min_pmtu=68)
     _, connection, (packet, *_) = sending(wire, [("MSS", 1460)], b"x" * 1460)
     wire.put(icmp(packet, 3, 4, nexthopmtu=70))
     assert connection.send_mss() == 200

@@ -17,7 +17,7 @@ from fastnet.devices import MemoryDevice
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.socket import SHUT_RD, SHUT_RDWR, SHUT_WR, Socket, create_connection, create_server
-from fastnet.sockopt import TCP_NOTSENT_LOWAT
+from fastnet.sockopt import IP_MTU, IP_MTU_DISCOVER, TCP_NOTSENT_LOWAT
 from fastnet.stack import Stack
 from fastnet.tcp.states import State
 from tests.wire.conftest import STACK
@@ -174,6 +174,7 @@ OPTIONS = {
     "TCP_CONGESTION": (TCP, socket.TCP_CONGESTION),
     "IP_TTL": (IP, socket.IP_TTL),
     "IP_TOS": (IP, socket.IP_TOS),
+    "IP_MTU_DISCOVER": (IP, IP_MTU_DISCOVER),
 }
 
 
@@ -205,6 +206,19 @@ def test_options_are_as_the_kernels(quiet: Driver, option: tuple[int, int]) -> N
                 failed = outcome(partial(sock.setsockopt, *option, value))
                 told.append((value, failed if failed else sock.getsockopt(*option)))
     assert ours == theirs
+
+
+def test_the_path_mtu_can_be_asked(world: Driver) -> None:
+    """IP_MTU: of a connection, and of nothing else; it cannot be set."""
+    told = []
+    for make, host in ((socket.socket, STACK), (lambda: Socket(world), KERNEL)):
+        with create_server(world, (STACK, 7400)) as listener, make() as sock:
+            asked = [outcome(partial(sock.getsockopt, IP, IP_MTU)), outcome(partial(sock.setsockopt, IP, IP_MTU, 1000))]
+            sock.settimeout(5)
+            sock.connect((host, 7400 if host == STACK else OPEN[1]))
+            told.append([*asked, sock.getsockopt(IP, IP_MTU)])
+            del listener
+    assert told[0] == told[1] and told[0][2] == 1500
 
 
 def test_linger_and_congestion_control(quiet: Driver) -> None:
@@ -255,6 +269,7 @@ INHERITED = {
     (TCP, socket.TCP_CONGESTION): b"reno",
     (IP, socket.IP_TTL): 33,
     (IP, socket.IP_TOS): 0x10,
+    (IP, IP_MTU_DISCOVER): 2,
 }
 
 

@@ -1,0 +1,38 @@
+cimport cython
+
+from fastnet.tcp.flights cimport Flight
+from fastnet.tcp.scoreboard cimport Scoreboard
+from fastnet.tcp.tcb cimport Tcb
+
+cdef int HEADERS, MIN_CWND, SPARE, IGNORING
+cdef long long HALF, MASK, SECOND
+
+
+@cython.final
+cdef class Discovery:
+    cdef readonly object path
+    cdef public int agreed
+    cdef public int low
+    cdef public int high
+    cdef public int probe
+    cdef public unsigned int probe_seq
+    cdef public unsigned int probe_end
+    cdef public long long searched_at
+    cdef public long long until
+    cdef public unsigned char probing
+    cdef public unsigned char suspected
+
+    cpdef begin(self, Tcb tcb, int low, long long now)
+    @cython.locals(mss=cython.int)
+    cpdef bint follow(self, Tcb tcb, bint fresh, long long now) except -1
+    cpdef bint is_over(self, long long now) except -1
+    cpdef bint is_idle(self) except -1
+    @cython.locals(smaller=cython.int)
+    cpdef bint suspect(self, Tcb tcb, long long size, long long now) except -1
+    @cython.locals(mss=cython.int, gap=cython.int, limit=cython.int, whole=cython.bint, size=cython.int)
+    cpdef int wants(self, Tcb tcb, long long cwnd, long long now) except? -1
+    cpdef sent(self, Tcb tcb, int size)
+    cpdef bint arrived(self, Tcb tcb, long long now) except -1
+    @cython.locals(probe=cython.int, flight=Flight)
+    cpdef bint failed(self, Scoreboard board) except -1
+    cpdef timed_out(self, Tcb tcb)

@@ -1,0 +1,179 @@
+"""Path MTU discovery of one connection: what routers say (RFC 1191), and what vanishes where they say nothing (RFC 4821, RFC 8899).
+
+Made for a connection when its path turns out to be narrower than the handshake agreed, so most connections have none.
+"""
+
+from fastnet.tcp.numbers import HALF, MASK, SECOND
+from fastnet.tcp.paths import Path
+from fastnet.tcp.scoreboard import Scoreboard
+from fastnet.tcp.tcb import IGNORING, Tcb
+
+HEADERS = 40
+"""Bytes of a packet beside data and options."""
+MIN_CWND = 11
+"""Segments of the smallest CWND under which one is risked as a probe (tcp_mtu_probe())."""
+SPARE = 4
+"""Segments that follow a probe: enough for duplicate ACKs to show that it was lost, so that no timeout is needed."""
+
+
+class Discovery:
+    """What one connection knows of its path, and tries.
+
+    :ivar agreed: the MSS that the handshake agreed: the path never widens beyond it
+    :ivar path: what all connections to the destination know, None without; ``until``: when that is no longer believed, ns
+    :ivar probing: packets larger than ``low`` are tried one at a time
+    :ivar low: bytes of a packet that gets there; ``high``: of the largest that is worth a try
+    :ivar probe: bytes of the packet that is on its way as a probe; 0 without
+    :ivar probe_seq, probe_end: its first sequence number, and the one behind its last
+    :ivar searched_at: when the search began, ns (tcp_probe_interval)
+    :ivar suspected: packets were made smaller because nothing came back, and nothing has since
+    """
+
+    __slots__ = (
+        "agreed", "high", "low", "path", "probe", "probe_end", "probe_seq", "probing", "searched_at", "suspected", "until",
+    )  # fmt: skip
+
+    def __init__(self, agreed: int) -> None:
+        self.agreed = agreed
+        self.path: Path | None = None
+        self.until = 0
+        self.probing = False
+        self.suspected = False
+        self.low = 0
+        self.high = 0
+        self.probe = 0
+        self.probe_seq = 0
+        self.probe_end = 0
+        self.searched_at = 0
+
+    def begin(self, tcb: Tcb, low: int, now: int) -> None:
+        """Search from a packet of ``low`` bytes up to what both ends take."""
+        self.probing = True
+        self.probe = 0
+        self.high = min(self.agreed, tcb.context.mss) + HEADERS
+        self.low = min(low, self.high)
+        self.searched_at = now
+
+    def follow(self, tcb: Tcb, fresh: bool, now: int) -> bool:
+        """Let segments be as large as the path takes now. True when that is another size than before.
+
+        :param fresh: nothing was sent yet
+        """
+        context = tcb.context
+        settings = context.settings
+        path = context.paths.find(tcb.handshake.flow.remote_network(32), now)
+        if path is not None and path.found:
+            if fresh and not self.probing:
+                self.begin(tcb, path.mtu, now)
+            path = None
+        elif fresh and not self.probing and settings.tcp_mtu_probing == 2:
+            self.begin(tcb, settings.tcp_base_mss + HEADERS, now)
+        self.path = None if tcb.pmtudisc >= IGNORING else path
+        tcb.set_fragment(self.path is not None and self.path.fragment)
+        mss = self.agreed
+        if self.path is not None:
+            self.until = self.path.until
+            mss = min(mss, self.path.mtu - HEADERS)
+        if self.probing:
+            mss = min(mss, self.low - HEADERS)
+        # However narrow the path, but no more than the peer takes.
+        mss = min(max(mss, settings.tcp_min_snd_mss), self.agreed)
+        if mss == tcb.handshake.mss:
+            return False
+        tcb.handshake.mss = mss
+        return True
+
+    def is_over(self, now: int) -> bool:
+        """Is what routers said too old to be believed?"""
+        return self.path is not None and now >= self.until
+
+    def is_idle(self) -> bool:
+        """Is there nothing any more that this would be needed for?"""
+        return self.path is None and not self.probing
+
+    # ---- silence: packets that vanish without a word (RFC 8899 section 4.3) ----
+
+    def suspect(self, tcb: Tcb, size: int, now: int) -> bool:
+        """Nothing has come back for several timeouts: try smaller packets (tcp_mtu_probing()). False when that would be no smaller.
+
+        :param size: bytes of data in the packet that was sent again and again
+        """
+        settings = tcb.context.settings
+        smaller = settings.tcp_base_mss
+        if self.probing:
+            smaller = max(min(smaller, (self.low - HEADERS) // 2), settings.tcp_mtu_probe_floor)
+        smaller = max(smaller, settings.tcp_min_snd_mss)
+        if size + tcb.handshake.mss - tcb.send_mss() <= smaller:
+            return False
+        if self.probing:
+            self.low = smaller + HEADERS
+        else:
+            self.begin(tcb, smaller + HEADERS, now)
+        self.probe = 0
+        self.suspected = True
+        return True
+
+    # ---- probes (RFC 8899 section 5.3) ----
+
+    def wants(self, tcb: Tcb, cwnd: int, now: int) -> int:
+        """Bytes of data in the segment to try now; 0 when the search is over, or this is not the time.
+
+        :param cwnd: CWND, bytes
+        """
+        settings = tcb.context.settings
+        if not self.probing or self.probe or not tcb.handshake.sack:
+            return 0
+        mss = tcb.send_mss()
+        gap = self.high - self.low
+        if gap < max(settings.tcp_probe_threshold, 1):
+            if now - self.searched_at < settings.tcp_probe_interval * SECOND:
+                return 0
+            # The path may have changed (tcp_mtu_check_reprobe()).
+            self.begin(tcb, self.low, now)
+            gap = self.high - self.low
+        limit = self.high if self.path is None else min(self.high, self.path.mtu)
+        # In the middle of what is open; near its end the largest of all, as long as no probe was lost.
+        whole = self.high - HEADERS == min(self.agreed, tcb.context.mss) and gap < 4 * settings.tcp_probe_threshold
+        size = limit if whole else min(self.low + (gap + 1) // 2, limit)
+        if size <= self.low or cwnd < MIN_CWND * mss:
+            return 0
+        return mss + size - self.low
+
+    def sent(self, tcb: Tcb, size: int) -> None:
+        """A probe of so many bytes of data goes out now, as new data."""
+        self.probe = self.low + size - tcb.send_mss()
+        self.probe_seq = tcb.snd_nxt
+        self.probe_end = tcb.snd_nxt + size & MASK
+
+    def arrived(self, tcb: Tcb, now: int) -> bool:
+        """Something was acknowledged. True when it shows that larger packets get there."""
+        context = tcb.context
+        target = tcb.handshake.flow.remote_network(32)
+        if self.suspected:
+            self.suspected = False
+            context.paths.went_through(target, self.low, now)
+            context.path_changes += 1
+        if not self.probe or (tcb.snd_una - self.probe_end & MASK) >= HALF:
+            return False
+        context.counters.TCPMTUPSuccess += 1
+        self.low = self.probe
+        self.probe = 0
+        context.paths.went_through(target, self.low, now)
+        return True
+
+    def failed(self, board: Scoreboard) -> bool:
+        """Something was lost. True when it is the probe and nothing else, which says nothing about congestion (RFC 8899 section 5.1.3)."""
+        probe = self.probe
+        self.probe = 0
+        flight = board.next_lost()
+        if probe == 0 or flight is None or flight.seq != self.probe_seq or board.lost != (self.probe_end - self.probe_seq & MASK):
+            return False
+        self.high = probe - 1
+        return True
+
+    def timed_out(self, tcb: Tcb) -> None:
+        """The retransmission timer fired. If the probe is what did not arrive, it was too large."""
+        if self.probe and tcb.snd_una == self.probe_seq:
+            self.high = self.probe - 1
+            tcb.context.counters.TCPMTUPFail += 1
+        self.probe = 0
