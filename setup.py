@@ -55,8 +55,8 @@ LEAVES = "-O3"
 PROTOCOL = "-O2"
 SELDOM = "-O1"
 SELDOM_CALLED = {
-    "aio/acceptor", "load/_acceptloop", "tcp/ecn", "tcp/isn", "tcp/memory", "tcp/opening", "tcp/patience", "tcp/refusals", "tcp/sources",
-    "tcp/tuning",
+    "aio/acceptor", "load/_acceptloop", "tcp/ecn", "tcp/fastaccept", "tcp/fastconnect", "tcp/fastopen", "tcp/isn", "tcp/memory",
+    "tcp/opening", "tcp/patience", "tcp/refusals", "tcp/sources", "tcp/tuning",
 }  # fmt: skip
 
 

@@ -55,12 +55,14 @@ cdef enum:
     _SACK_PERMITTED = 4
     _TIMESTAMPS = 8
     _SACK = 16
+    _FAST_OPEN = 32
 
 OPTION_MSS = _MSS
 OPTION_WSCALE = _WSCALE
 OPTION_SACK_PERMITTED = _SACK_PERMITTED
 OPTION_TIMESTAMPS = _TIMESTAMPS
 OPTION_SACK = _SACK
+OPTION_FAST_OPEN = _FAST_OPEN
 
 MAX_SACK_BLOCKS = 4
 
@@ -188,6 +190,24 @@ cdef class Segment:
     def sack_blocks(self) -> list:
         """The SACK blocks (RFC 2018) as (left, right) pairs, at most four."""
         return [(self.sack[2 * i], self.sack[2 * i + 1]) for i in range(self.sack_count)]
+
+    def fast_open_cookie(self) -> bytes:
+        """The Fast Open cookie of a SYN (RFC 7413 section 4.1.1), 4 to 16 bytes; b"" where it asks for one, or has no such option."""
+        cdef uint32_t i, ihl, size
+        if not self.options & _FAST_OPEN:
+            return b""
+        # ``_parse_tcp`` has walked here before, and found the options well-formed up to this one.
+        ihl = (self.packet[0] & 0x0f) * 4
+        i = ihl + TCP_HEADER
+        while i + 1 < self.header_length and self.packet[i] != 0:
+            if self.packet[i] == 1:
+                i += 1
+                continue
+            size = self.packet[i + 1]
+            if self.packet[i] == 34 and (size == 2 or 6 <= size <= 18 and size % 2 == 0):
+                return self.packet[i + 2:i + size]
+            i += size
+        return b""
 
     def read(self, const uint8_t[::1] packet not None) -> None:
         """Parse one packet given as bytes, which are kept until the next. For tests and tools.
@@ -351,6 +371,9 @@ cdef class Segment:
                 self.ts_val = load32(tcp + i + 2)
                 self.ts_ecr = load32(tcp + i + 6)
                 self.options |= _TIMESTAMPS
+            elif kind == 34 and flags & _SYN and (size == 2 or 6 <= size <= 18 and size % 2 == 0):
+                # RFC 7413 section 4.1.1: a cookie has 4 to 16 bytes, an even number; a request for one has none.
+                self.options |= _FAST_OPEN
             i += size
 
 

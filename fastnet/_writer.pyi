@@ -44,6 +44,9 @@ class SegmentWriter:
         ts_ecr: int,
     ) -> int: ...
     def verbatim(self, flow: FourTuple, seq: int, ack: int, flags: int, window: int, options: bytes) -> int: ...
+    def syn_data(
+        self, flow: FourTuple, seq: int, ack: int, flags: int, window: int, options: bytes, source: ByteRing, size: int
+    ) -> int: ...
     def data(
         self,
         flow: FourTuple,

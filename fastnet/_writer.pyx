@@ -161,6 +161,35 @@ cdef class SegmentWriter:
         _finish(self, packet, flow, seq, ack, flags, window, 0, TCP_HEADER + size, total, 0)
         return 0
 
+    def syn_data(
+        self, FourTuple flow not None, uint32_t seq, uint32_t ack, int flags, uint32_t window, bytes options not None,
+        ByteRing source not None, Py_ssize_t size,
+    ) -> int:
+        """A segment whose options are given byte by byte, as ``verbatim``'s, with the first ``size`` bytes of a queue: a SYN with data.
+
+        :raises ValueError: more than 40 bytes of options, or the bytes are not there, or do not fit a slot
+        """
+        cdef uint32_t i, room = <uint32_t>(len(options) + 3) & ~3U
+        cdef uint32_t header = TCP_HEADER + room
+        cdef uint8_t *packet
+        cdef uint64_t total = 0
+        if len(options) > 40:
+            raise ValueError(f"{len(options)} bytes of options; a header has room for 40")
+        packet = self.reserve()
+        if size < 0 or size > source.length:
+            raise ValueError(f"{size} bytes of a queue of {source.length}")
+        if IPV4_HEADER + header + size > self.ring.capacity or IPV4_HEADER + header + size > 65535:
+            raise ValueError(f"{size} bytes of data do not fit a packet")
+        options = options + bytes(room - len(options))
+        memcpy(packet + IPV4_HEADER + TCP_HEADER, <const char *>options, room)
+        for i in range(0, room, 4):
+            total += load32(<const uint8_t *><const char *>options + i)
+        source.load(0, packet + IPV4_HEADER + header, size)
+        if self.offload:
+            self.ring.segment_size[self.ring.count] = 0
+        _finish(self, packet, flow, seq, ack, flags, window, 0, header, total, <uint32_t>size)
+        return 0
+
     cpdef int data(
         self, FourTuple flow, uint32_t seq, uint32_t ack, int flags, uint32_t window,
         bint timestamps, uint32_t ts_val, uint32_t ts_ecr,

@@ -89,6 +89,14 @@ class Settings:
     """Challenge ACKs (RFC 5961) of the whole stack in a second, about; the default is no limit, as on Linux."""
     tcp_invalid_ratelimit: int = 500
     """Milliseconds between two ACKs of one connection, request or TIME-WAIT that answer what should not have come. Takes effect at once."""
+    tcp_fastopen: int = 1
+    """TCP Fast Open (RFC 7413), bits: 1 for clients that ask for it, 2 for listeners with TCP_FASTOPEN; 4: clients send data without a
+    cookie, 0x200: listeners take it without one, 0x400: every listener has it. Takes effect at once, but for 0x400."""
+    tcp_fastopen_key: str = ""
+    """Key of Fast Open cookies, as Linux writes it: 01234567-89abcdef-01234567-89abcdef, and behind a comma the key before, whose cookies
+    are still good. Empty: drawn, and drawn again after an hour. Takes effect at once."""
+    tcp_fastopen_blackhole_timeout_sec: int = 0
+    """Seconds without Fast Open after a connection with it had three timeouts in a row, and twice as long each time; 0: no such rule."""
     tcp_frto: int = 2
     """RFC 5682: find out whether a timeout was spurious. 0 switches it off."""
     tcp_slow_start_after_idle: int = 1
@@ -216,6 +224,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_mem": (0, 1 << 38),
     "tcp_challenge_ack_limit": (0, 0x7FFFFFFF),
     "tcp_invalid_ratelimit": (0, 1 << 30),
+    "tcp_fastopen": (0, 0xFFFF),
+    "tcp_fastopen_blackhole_timeout_sec": (0, 1 << 30),
     "tcp_frto": (0, 2),
     "tcp_slow_start_after_idle": (0, 1),
     "min_pmtu": (68, 65535),
@@ -242,8 +252,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "icmp_echo_ignore_all": (0, 1),
 }
 
-WORDS = ("tcp_congestion_control",)
-"""Settings that are names."""
+WORDS = ("tcp_congestion_control", "tcp_fastopen_key")
+"""Settings that are words."""
 RANGES = ("ip_local_reserved_ports",)
 """Settings that are ranges."""
 LENGTHS = {"tcp_rmem": "three numbers (smallest, default, largest)", "tcp_wmem": "three numbers (smallest, default, largest)"}
@@ -256,6 +266,9 @@ def check(name: str, value: object) -> None:
 
     :raises SettingError: it is not, and the message says what would be
     """
+    if name == "tcp_fastopen_key":
+        fast_open_keys(value)
+        return
     if name in WORDS:
         if not isinstance(value, str) or not value:
             raise SettingError(f"{name} takes a name, not {value!r}")
@@ -276,6 +289,26 @@ def check(name: str, value: object) -> None:
             raise SettingError(f"{name} takes {low} to {high}, not {number!r}")
     if several and list(numbers) != sorted(numbers):
         raise SettingError(f"{name} takes {several} in rising order, not {value!r}")
+
+
+def fast_open_keys(text: object) -> tuple[tuple[int, int], ...]:
+    """The keys that tcp_fastopen_key names, none to two; each the two numbers that SipHash takes.
+
+    :raises SettingError: not keys
+    """
+    if text == "":
+        return ()
+    keys: list[tuple[int, int]] = []
+    for word in text.split(",") if isinstance(text, str) else ("",):
+        parts = word.strip().split("-")
+        try:
+            numbers = [int(part, 16) for part in parts]
+        except ValueError:
+            numbers = []
+        if len(numbers) != 4 or any(not 0 <= number < 1 << 32 for number in numbers) or len(keys) == 2:
+            raise SettingError(f"tcp_fastopen_key takes one or two keys, as 01234567-89abcdef-01234567-89abcdef, not {text!r}")
+        keys.append((numbers[0] | numbers[1] << 32, numbers[2] | numbers[3] << 32))
+    return tuple(keys)
 
 
 def ranges(name: str, text: str) -> Ranges:

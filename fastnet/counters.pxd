@@ -49,6 +49,14 @@ cdef class Counters:
     cdef public long long TCPMTUPSuccess
     cdef public long long TCPMTUPFail
     cdef public long long TCPTimeouts
+    cdef public long long TCPFastOpenActive
+    cdef public long long TCPFastOpenActiveFail
+    cdef public long long TCPFastOpenPassive
+    cdef public long long TCPFastOpenPassiveFail
+    cdef public long long TCPFastOpenListenOverflow
+    cdef public long long TCPFastOpenCookieReqd
+    cdef public long long TCPFastOpenBlackhole
+    cdef public long long TCPFastOpenPassiveAltKey
     cdef public long long TCPAbortOnData
     cdef public long long TCPAbortOnClose
     cdef public long long TCPAbortOnTimeout

@@ -107,6 +107,22 @@ class Counters:
     """Probes of the path MTU that were lost."""
     TCPTimeouts: int
     """Retransmission timers that fired; not those that probe a shut window."""
+    TCPFastOpenActive: int
+    """Active opens whose SYN brought data that the SYN-ACK acknowledged (RFC 7413)."""
+    TCPFastOpenActiveFail: int
+    """Active opens whose SYN brought data that the SYN-ACK did not acknowledge, or not all of it: it was sent again."""
+    TCPFastOpenPassive: int
+    """SYNs with a good Fast Open cookie: connections made before their handshake was over."""
+    TCPFastOpenPassiveFail: int
+    """SYNs with a Fast Open cookie that is not good."""
+    TCPFastOpenListenOverflow: int
+    """SYNs that found too many Fast Open connections waiting for their final ACK: answered as usual."""
+    TCPFastOpenCookieReqd: int
+    """SYNs that asked for a Fast Open cookie."""
+    TCPFastOpenBlackhole: int
+    """Times that Fast Open was given up for a while (tcp_fastopen_blackhole_timeout_sec)."""
+    TCPFastOpenPassiveAltKey: int
+    """SYNs whose cookie was good under the key before."""
     TCPAbortOnData: int
     """Connections reset because data came after close."""
     TCPAbortOnClose: int

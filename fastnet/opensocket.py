@@ -15,9 +15,11 @@ from collections.abc import Callable
 
 from fastnet.descriptor import ENDED, ERROR, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor
 from fastnet.driver import Driver
-from fastnet.sockopt import IP_BIND_ADDRESS_NO_PORT, Options, fail
+from fastnet.sockopt import IP_BIND_ADDRESS_NO_PORT, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, Options, fail
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.fastconnect import FastConnection
 from fastnet.tcp.listener import Listener
+from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.states import State
 from fastnet.tcpinfo import tcp_info
 
@@ -59,6 +61,8 @@ class OpenSocket:
         self._bound_host = "0.0.0.0"
         self._shut_read = False
         self._error = 0
+        # Where a connect with TCP_FASTOPEN_CONNECT leads: the SYN waits for the first data.
+        self._put_off: Address | None = None
         # The last send said MSG_MORE.
         self._more = False
         self._holders = 1
@@ -163,7 +167,7 @@ class OpenSocket:
         state = connection.state
         if connection.error:
             events |= ERROR
-        if state in OPENING:
+        if self._is_opening():
             return events
         if state in OVER:
             return events | ENDED
@@ -171,7 +175,7 @@ class OpenSocket:
             events |= READABLE | READ_HANG_UP
         elif connection.readable():
             events |= READABLE
-        if state not in (State.ESTABLISHED, State.CLOSE_WAIT):
+        if state not in (State.ESTABLISHED, State.CLOSE_WAIT, State.SYN_RECEIVED):
             events |= WRITABLE
             if events & READ_HANG_UP:
                 events |= HANG_UP
@@ -257,9 +261,17 @@ class OpenSocket:
         self._check_open()
         if self._phase == CONNECTED or self.listener is not None:
             fail(errno.EISCONN)
+        if self._put_off is not None:
+            fail(errno.EISCONN)
         began = self._phase == UNCONNECTED
+        if began and self._options.value(stdlib.IPPROTO_TCP, TCP_FASTOPEN_CONNECT) and self._may_send_at_once(host):
+            self._put_off = (host, port)
+            return
         if began:
-            self._open(host, port)
+            self._open(host, port, fast=bool(self._options.value(stdlib.IPPROTO_TCP, TCP_FASTOPEN_CONNECT)))
+        self._wait_until_open(timeout, deadline, began)
+
+    def _wait_until_open(self, timeout: float | None, deadline: float | None, began: bool) -> None:
         if self._is_opening():
             if timeout is not None and (timeout == 0.0 or not began):
                 self._turn()
@@ -278,13 +290,53 @@ class OpenSocket:
             fail(error)
         self._phase = CONNECTED
 
-    def _open(self, host: str, port: int) -> None:
+    def connect_with(self, host: str, port: int, view: memoryview, deadline: float | None) -> int:
+        """Active OPEN with data for the SYN (MSG_FASTOPEN); how many bytes were taken.
+
+        Without a cookie the SYN asks for one, and what does not wait is told EINPROGRESS and has nothing taken, as on Linux.
+
+        :raises OSError: EOPNOTSUPP (tcp_fastopen), EISCONN, EALREADY, and as ``connect``
+        """
+        self._check_open()
+        if not self.driver.stack.settings.tcp_fastopen & 1:
+            fail(errno.EOPNOTSUPP)
+        if self._phase == CONNECTED or self.listener is not None:
+            fail(errno.EISCONN)
+        if self._phase == CONNECTING:
+            fail(errno.EALREADY)
+        if self._put_off is not None:
+            host, port = self._put_off
+        waits = deadline != 0.0
+        at_once = self._may_send_at_once(host)
+        taken = self._open(host, port, view if waits or at_once else None, True)
+        self._put_off = None
+        if not waits and at_once and taken:
+            self._turn()
+            return taken
+        self._wait_until_open(None if waits else 0.0, deadline, True)
+        return taken
+
+    def _may_send_at_once(self, host: str) -> bool:
+        """Would a SYN to there bring data?"""
+        return self.driver.stack.may_send_at_once(host, bool(self._options.value(stdlib.IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE)))
+
+    def _open(self, host: str, port: int, view: memoryview | None = None, fast: bool = False) -> int:
         if port == 0:
             # Linux sends a SYN even so; nobody can listen there.
             fail(errno.ECONNREFUSED)
         local, local_port = self.name or ("0.0.0.0", 0)
+        taken = 0
+
+        def prepare(connection: ActiveConnection) -> None:
+            nonlocal taken
+            self._options.apply(connection)
+            if isinstance(connection, FastConnection):
+                connection.cookieless = bool(self._options.value(stdlib.IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE))
+            if view is not None:
+                taken = connection.send(view)
+
         try:
-            connection = self.driver.stack.connect(host, port, local, local_port, self._options.apply)
+            connection = self.driver.stack.connect(host, port, local, local_port, prepare, fast)
         except OSError as error:
             fail(errno.EADDRNOTAVAIL if error.errno == errno.EADDRINUSE else error.errno or errno.EINVAL)
         except ValueError:
@@ -300,9 +352,11 @@ class OpenSocket:
             self.driver.names.take(self, *self.name)
         self.driver.flush()
         self._show()
+        return taken
 
     def _is_opening(self) -> bool:
-        return self.connection is not None and self.connection.state in OPENING
+        # One that was accepted in SYN-RECEIVED, with TCP Fast Open, is as good as open.
+        return self._phase != CONNECTED and self.connection is not None and self.connection.state in OPENING
 
     def _disconnect(self) -> None:
         """Back to a socket without a connection (tcp_disconnect()): it keeps its port, and an address that the program bound."""
@@ -310,6 +364,7 @@ class OpenSocket:
             self.connection.owner = None
             self.connection = None
         self._phase = UNCONNECTED
+        self._put_off = None
         self._shut_read = False
         if self.name is not None and not self._bound:
             self.driver.names.leave(self, *self.name, False)
@@ -407,6 +462,11 @@ class OpenSocket:
     def _readable(self, size: int, flags: int, deadline: float | None) -> Connection | None:
         """The connection, once bytes can be read; None at the end, or if none are wanted."""
         while True:
+            if self._put_off is not None:
+                # Nothing comes before something was sent.
+                self._check_open()
+                self._wait(deadline)
+                continue
             connection = self._need_connection()
             if flags & stdlib.MSG_OOB:
                 fail(errno.EINVAL)
@@ -422,13 +482,15 @@ class OpenSocket:
 
     def send(self, view: memoryview, flags: int, deadline: float | None) -> int:
         """SEND, at least one byte; how many were taken."""
+        if self._put_off is not None and len(view):
+            return self.connect_with(*self._put_off, view, deadline)
         while True:
             self._check_open()
             self._raise_error()
             self._check_device()
             connection = self._need_connection(errno.EPIPE)
             # While the connection is being opened, a send waits for that.
-            if connection.state not in OPENING:
+            if not self._is_opening():
                 more = flags & stdlib.MSG_MORE != 0
                 taken = connection.send_urgent(view) if flags & stdlib.MSG_OOB else connection.send(view)
                 if taken or not len(view):

@@ -39,6 +39,8 @@ if not issubclass(stdlib.socket, _socket.socket):
 SHUT_RD = stdlib.SHUT_RD
 SHUT_WR = stdlib.SHUT_WR
 SHUT_RDWR = stdlib.SHUT_RDWR
+MSG_FASTOPEN = 0x20000000
+"""Linux's; ``socket`` has the name only on some platforms."""
 
 
 class Socket(stdlib.socket):
@@ -297,11 +299,23 @@ class Socket(stdlib.socket):
                 view = view[self._open.send(view, flags, deadline) :]
 
     def sendto(self, data: Any, *args: Any) -> int:
-        """``sendto(data, address)`` and ``sendto(data, flags, address)``: as ``send``, since a connection has its address."""
+        """``sendto(data, address)`` and ``sendto(data, flags, address)``: as ``send``, since a connection has its address.
+
+        With MSG_FASTOPEN it connects to the address, with data on the SYN where the server gave a cookie before (RFC 7413).
+
+        :raises OSError: with MSG_FASTOPEN: EOPNOTSUPP (tcp_fastopen), EISCONN, EALREADY, and as ``connect``
+        :raises BlockingIOError: EINPROGRESS, there was no cookie: the socket is being connected, and no data was taken
+        """
         if len(args) not in (1, 2):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
-        checked(args[-1], "sendto")
-        return self.send(data, args[0] if len(args) == 2 else 0)
+        host, port = checked(args[-1], "sendto")
+        flags = args[0] if len(args) == 2 else 0
+        if not flags & MSG_FASTOPEN:
+            return self.send(data, flags)
+        deadline = self._deadline(flags)
+        view = memoryview(data).cast("B")
+        with self._driver.lock:
+            return self._open.connect_with(host, port, view, deadline)
 
     def sendmsg(self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Address | None = None) -> int:  # type: ignore[override]
         """As ``send``, from several buffers.

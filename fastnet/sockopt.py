@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from fastnet.config import Settings
 from fastnet.tcp.congestion import algorithm
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.fastopen import FastOpenQueue
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, SECOND
 from fastnet.tcp.request import window_shift
@@ -39,6 +40,12 @@ IP_PMTUDISC_PROBE = 3
 IP_PMTUDISC_OMIT = 5
 IP_MTU = 14
 """Linux's; ``socket`` has no names for them."""
+
+TCP_FASTOPEN = 23
+TCP_FASTOPEN_CONNECT = 30
+TCP_FASTOPEN_KEY = 33
+TCP_FASTOPEN_NO_COOKIE = 34
+"""Linux's; ``socket`` has the first name only."""
 
 Key = tuple[int, int]
 """Level and option."""
@@ -147,6 +154,31 @@ def congestion_control(raw: bytes, settings: Settings) -> str:
     except ValueError:
         fail(errno.ENOENT)
     return name
+
+
+def fast_open_queue(raw: bytes, settings: Settings) -> int:
+    """TCP_FASTOPEN: a length, bounded by somaxconn."""
+    length = integer(raw)
+    if length < 0:
+        fail(errno.EINVAL)
+    return min(length, settings.somaxconn)
+
+
+def fast_open_connect(raw: bytes, settings: Settings) -> int:
+    """TCP_FASTOPEN_CONNECT: 0 or 1, where tcp_fastopen lets clients have it."""
+    number = integer(raw)
+    if number not in (0, 1):
+        fail(errno.EINVAL)
+    if not settings.tcp_fastopen & 1:
+        fail(errno.EOPNOTSUPP)
+    return number
+
+
+def fast_open_key(raw: bytes, settings: Settings) -> bytes:
+    """TCP_FASTOPEN_KEY: the key, and perhaps the one before it, of 16 bytes each."""
+    if len(raw) not in (16, 32):
+        fail(errno.EINVAL)
+    return raw
 
 
 def always(raw: bytes, settings: Settings) -> int:
@@ -288,6 +320,29 @@ def defer_accept(listener: Listener, seconds: int) -> None:
     listener.set("tcp_defer_accept", seconds)
 
 
+def set_fast_open_queue(listener: Listener, length: int) -> None:
+    """TCP_FASTOPEN."""
+    listener.set_fast_open(length)
+
+
+def set_fast_open_keys(listener: Listener, raw: bytes) -> None:
+    """TCP_FASTOPEN_KEY."""
+    need_fast_open(listener).keys = tuple(struct.unpack("<QQ", raw[at : at + 16]) for at in range(0, len(raw), 16))
+
+
+def set_fast_open_cookieless(listener: Listener, on: int) -> None:
+    """TCP_FASTOPEN_NO_COOKIE."""
+    need_fast_open(listener).cookieless = bool(on)
+
+
+def need_fast_open(listener: Listener) -> FastOpenQueue:
+    """What a listener needs for Fast Open, with no room yet."""
+    if listener.fast_open is None:
+        listener.set_fast_open(0)
+    assert listener.fast_open is not None
+    return listener.fast_open
+
+
 # ---- what a program is told ----
 
 
@@ -387,6 +442,10 @@ OPTIONS: dict[Key, Option] = {
     (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(
         between(88, 32767, 0), off, set_largest_segment, packed, largest_segment, offer_largest_segment
     ),
+    (stdlib.IPPROTO_TCP, TCP_FASTOPEN): Option(fast_open_queue, off, None, packed, None, set_fast_open_queue),
+    (stdlib.IPPROTO_TCP, TCP_FASTOPEN_CONNECT): Option(fast_open_connect, off),
+    (stdlib.IPPROTO_TCP, TCP_FASTOPEN_KEY): Option(fast_open_key, lambda s: b"", None, bytes, None, set_fast_open_keys),
+    (stdlib.IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): Option(between(0, 1), off, None, packed, None, set_fast_open_cookieless),
     (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
         congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")
     ),

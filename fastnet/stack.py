@@ -24,6 +24,8 @@ from fastnet.tcp.containment import contain, end_all
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.cookies import CookieJar
 from fastnet.tcp.errors import error_arrives
+from fastnet.tcp.fastconnect import FastConnection
+from fastnet.tcp.fastopen import CLIENT, FastOpen
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.numbers import CE, CODEPOINT, ECT_0
 from fastnet.tcp.opening import ActiveConnection
@@ -105,6 +107,7 @@ class Stack:
         self.context.largest = LARGEST - HEADERS if offload else 0
         self.context.cookies = CookieJar(random)
         self.context.challenges = ChallengeBudget(random)
+        self.context.fast_open = FastOpen(self.settings, self.counters, random)
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(self.context, random(16), random, self.loops)
         self.single_addresses = frozenset(single_addresses(self.addresses))
@@ -329,6 +332,7 @@ class Stack:
         local: str | None = None,
         local_port: int = 0,
         prepare: Callable[[ActiveConnection], None] | None = None,
+        fast_open: bool = False,
     ) -> ActiveConnection:
         """Active OPEN (RFC 9293 section 3.9.1.1): send a SYN; the connection's state, its error and its owner tell what comes of it.
 
@@ -337,6 +341,7 @@ class Stack:
         :param local: one of the stack's addresses; without, its first (MUST-44), or ``remote`` itself where that is the stack's own
         :param local_port: 0 to have one chosen from ip_local_port_range
         :param prepare: called with the new connection before its SYN leaves: for options that the SYN shows
+        :param fast_open: what ``prepare`` queues goes with the SYN if the server gave a cookie before, else the SYN asks for one (RFC 7413)
         :raises ValueError: not an IPv4 address or port, or no address of our own to take
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
             4-tuple is in use), ENETDOWN (the device has failed)
@@ -368,7 +373,8 @@ class Stack:
                     raise OSError(errno.EADDRINUSE, f"port {local_port} is in use towards {remote} port {remote_port}")
         else:
             flow, last = self.ports.choose(source, remote, remote_port, now)
-        connection = ActiveConnection.__new__(ActiveConnection)
+        kind = FastConnection if fast_open else ActiveConnection
+        connection = kind.__new__(kind)
         if last is not None:
             last.end()
         connection.open(self.context, flow, now)
@@ -378,6 +384,16 @@ class Stack:
             prepare(connection)
         connection.start(now)
         return connection
+
+    def may_send_at_once(self, remote: str, cookieless: bool = False) -> bool:
+        """Would a SYN to an address bring data now (RFC 7413): is Fast Open on, and did the server give a cookie, or does it need none?
+
+        :param cookieless: as TCP_FASTOPEN_NO_COOKIE has it
+        :raises ValueError: not an IPv4 address
+        """
+        fast_open: FastOpen = self.context.fast_open
+        flow = FourTuple("0.0.0.0", 0, remote, 0)
+        return self.settings.tcp_fastopen & CLIENT != 0 and fast_open.may_send_data(flow, cookieless, self.clock())
 
     def source_address(self, local: str | None) -> str:
         """The local address of an active open."""

@@ -3,6 +3,8 @@
 import struct
 
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.fastaccept import EarlyConnection
+from fastnet.tcp.fastconnect import FastConnection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MICROSECOND, MILLISECOND, SECOND
 from fastnet.tcp.states import State
@@ -35,6 +37,9 @@ OPTION_SACK = 2
 OPTION_WSCALE = 4
 OPTION_ECN = 8
 OPTION_ECN_SEEN = 16
+OPTION_SYN_DATA = 32
+FASTOPEN_CLIENT_FAIL_SHIFT = 1
+"""Where the two bits of ``tcpi_fastopen_client_fail`` lie in ``flags``, behind ``tcpi_delivery_rate_app_limited``."""
 REORDERING = 3
 """Linux's tcp_reordering: duplicate ACKs that stand for a loss."""
 
@@ -64,17 +69,25 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
     def since(then: int) -> int:
         return (now - then) // MILLISECOND if then else 0
 
-    opening = connection.state in (State.SYN_SENT, State.SYN_RECEIVED)
+    # With TCP Fast Open all is agreed before the handshake is over.
+    opening = connection.state in (State.SYN_SENT, State.SYN_RECEIVED) and not isinstance(connection, EarlyConnection)
     options = OPTION_TIMESTAMPS if handshake.timestamps else 0
     options |= OPTION_SACK if handshake.sack else 0
     options |= OPTION_WSCALE if handshake.wscale else 0
     if connection.ecn is not None:
         options |= OPTION_ECN | (OPTION_ECN_SEEN if connection.ecn.seen else 0)
+    failure = 0
+    if isinstance(connection, FastConnection):
+        options |= OPTION_SYN_DATA if connection.taken else 0
+        failure = connection.failure
+    elif isinstance(connection, EarlyConnection):
+        options |= OPTION_SYN_DATA if connection.syn_data else 0
     headers = TIMESTAMPS_SIZE if handshake.timestamps else 0
     in_flight = connection.snd_nxt - connection.snd_una & MASK
     known = {
         "state": connection.state,
         "options": 0 if opening else options,
+        "flags": failure << FASTOPEN_CLIENT_FAIL_SHIFT,
         "wscale": 0 if opening else handshake.snd_shift | handshake.rcv_shift << 4,
         "retransmits": min(handshake.retries, 255) if opening else 0,
         "rto": SECOND // MICROSECOND,

@@ -3,6 +3,7 @@ cimport cython
 from fastnet._flow cimport FourTuple
 from fastnet.tcp.calls cimport UserCalls
 from fastnet.tcp.context cimport Context, Endpoint, Timed
+from fastnet.tcp.fastaccept cimport EarlyConnection
 from fastnet.tcp.listener cimport Listener
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sources cimport Source

@@ -12,6 +12,7 @@ from fastnet._flow import FourTuple
 from fastnet._headers import ACK, RST
 from fastnet.tcp.calls import UserCalls
 from fastnet.tcp.context import Context, Endpoint, Timed
+from fastnet.tcp.fastaccept import EarlyConnection
 from fastnet.tcp.gate import Gate
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.policy import Deferred
@@ -133,6 +134,8 @@ def end_connection(context: Context, connection: UserCalls, error: int, reset: b
         context.detach(flow, connection)
         if connection.orphan:
             context.orphans -= 1
+        if isinstance(connection, EarlyConnection):
+            connection.leave(False, 0)
         source = connection.handshake.source
         if source is not None:
             connection.handshake.source = None

@@ -42,6 +42,7 @@ cdef class Context:
     cdef readonly IsnGenerator isn
     cdef readonly object cookies
     cdef public object challenges
+    cdef public object fast_open
     cdef readonly Memory memory
     cdef readonly Demux demux
     cdef readonly LocalPorts ports

@@ -67,6 +67,7 @@ class Context:
     :ivar memory: what all buffers together may take; ``orphans``: connections that the program has closed and that are not over
     :ivar ack: what the ACK that is looked at just now says; filled again for each
     :ivar endpoints: id -> endpoint, as the demux numbers them
+    :ivar fast_open: the ``FastOpen`` of the stack
     :ivar failures: what raised, to be told when the round is over
     :ivar outbox: endpoints that have something to send when the batch is over
     :ivar paths: what is known of the ways to other hosts; ``path_changes``: how often that became more
@@ -80,8 +81,9 @@ class Context:
     """
 
     __slots__ = (
-        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "failures", "forked", "isn", "largest", "last_seq",
-        "memory", "mss", "orphans", "outbox", "path_changes", "paths", "ports", "ready", "settings", "time_wait_count", "timers", "writer",
+        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "failures", "fast_open", "forked", "isn", "largest",
+        "last_seq", "memory", "mss", "orphans", "outbox", "path_changes", "paths", "ports", "ready", "settings", "time_wait_count",
+        "timers", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +106,7 @@ class Context:
         self.isn = IsnGenerator(secret)
         self.cookies: Any = None
         self.challenges: Any = None
+        self.fast_open: Any = None
         self.demux = Demux()
         self.ports = LocalPorts(self.demux, apart)
         self.memory = Memory(settings, counters, self.demux)

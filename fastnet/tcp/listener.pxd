@@ -5,6 +5,8 @@ from fastnet._headers cimport Segment
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.cookies cimport CookieJar
+from fastnet.tcp.fastaccept cimport EarlyConnection
+from fastnet.tcp.fastopen cimport FastOpenQueue
 from fastnet.tcp.refusals cimport Refusals
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sources cimport Source
@@ -12,6 +14,7 @@ from fastnet.tcp.tuning cimport Tuned
 
 cdef int ACK, FIN, RST, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int ADMIT, COOKIE, REFUSE
+cdef int EVERY_LISTENER, OFFER, ORDINARY, SERVER, TAKE_AND_OFFER
 cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_TIMEOUT, VALID
 
 
@@ -27,6 +30,7 @@ cdef class Listener(Tuned):
     cdef object next_connection
     cdef public long long young
     cdef readonly object gate
+    cdef readonly FastOpenQueue fast_open
     cdef readonly Refusals refused
     cdef public long long syn_queue_high
     cdef public long long accept_queue_high
@@ -45,8 +49,12 @@ cdef class Listener(Tuned):
 
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
     cpdef segment_arrives(self, Segment seg, long long now)
-    @cython.locals(answer=cython.int, request=Request)
+    @cython.locals(answer=cython.int, request=Request, judgement=cython.int, offer=FastOpenQueue)
     cpdef syn_arrives(self, Segment seg, object choice, long long now)
+    @cython.locals(
+        context=Context, request=Request, source=Source, connection=EarlyConnection, queued=cython.Py_ssize_t
+    )
+    cdef accept_early(self, FastOpenQueue queue, Segment seg, int judgement, long long now)
     @cython.locals(answer=cython.int)
     cpdef bint has_room_for(self, FourTuple flow) except -1
     @cython.locals(source=Source)

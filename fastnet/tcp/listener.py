@@ -25,6 +25,8 @@ from fastnet._headers import (
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.cookies import VALID, CookieJar
+from fastnet.tcp.fastaccept import EarlyConnection
+from fastnet.tcp.fastopen import EVERY_LISTENER, OFFER, ORDINARY, SERVER, TAKE_AND_OFFER, FastOpenQueue
 from fastnet.tcp.gate import Gate
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.policy import Arrival, Verdict
@@ -52,6 +54,7 @@ class Listener(Tuned):
     :ivar user_mss: the most that a SYN-ACK's MSS option says, bytes (TCP_MAXSEG), 0: what the device takes; ``fragment``: without DF
     :ivar young: requests in the syn queue whose timer never fired
     :ivar gate: what follows the listener's policy, None without one
+    :ivar fast_open: what it needs for TCP Fast Open, None without
     :ivar queue_connection: ``accept_queue.append``, and ``next_connection``: ``accept_queue.popleft``, looked up once
     :ivar refused: what was turned away, and why
     :ivar completing: the request whose connection is being made just now, None otherwise
@@ -61,8 +64,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
-        "cookies_redeemed", "cookies_sent", "fragment", "gate", "next_connection", "port", "queue_connection", "rcv_shift", "rcv_wnd",
-        "refused", "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "user_mss", "young",
+        "cookies_redeemed", "cookies_sent", "fast_open", "fragment", "gate", "next_connection", "port", "queue_connection", "rcv_shift",
+        "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "user_mss", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -88,6 +91,7 @@ class Listener(Tuned):
         self.next_connection = self.accept_queue.popleft
         self.young = 0
         self.gate: Gate | None = None
+        self.fast_open: FastOpenQueue | None = None
         self.refused = Refusals()
         self.syn_queue_high = 0
         self.accept_queue_high = 0
@@ -106,6 +110,8 @@ class Listener(Tuned):
         self.rcv_wnd = min(settings.tcp_rmem[1], 0xFFFF)
         self.rcv_shift = window_shift(settings.tcp_rmem[2])
         self.begin(settings, backlog)
+        if settings.tcp_fastopen & SERVER and settings.tcp_fastopen & EVERY_LISTENER:
+            self.set_fast_open(self.backlog)
 
     # ---- SEGMENT ARRIVES ----
 
@@ -148,13 +154,50 @@ class Listener(Tuned):
         """
         answer = admits(self, seg.flow)
         if answer == ADMIT:
+            offer = None
+            if self.fast_open is not None and choice is None:
+                judgement = self.fast_open.judge(seg, now)
+                if judgement > OFFER:
+                    self.accept_early(self.fast_open, seg, judgement, now)
+                    return
+                if judgement != ORDINARY:
+                    offer = self.fast_open
             request = Request.__new__(Request)
             request.open(self.context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
-            if choice is not None:
+            if offer is not None:
+                request.choice = offer
+            elif choice is not None:
                 choice.apply(request, now)
             enter(self, request, now)
         elif answer == COOKIE:
             self.send_cookie(seg, now)
+
+    def accept_early(self, queue: FastOpenQueue, seg: Segment, judgement: int, now: int) -> None:
+        """A SYN with a good Fast Open cookie: a connection at once, for whoever accepts it (tcp_fastopen_create_child())."""
+        context = self.context
+        request = Request.__new__(Request)
+        request.open(context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
+        request.listener = None
+        if self.sources is not None:
+            source = self.sources.take(request.flow)
+            if source is not None:
+                source.connections += 1
+                request.source = source
+        self.completing = request
+        connection = EarlyConnection.__new__(EarlyConnection)
+        connection.begin(context, request, queue, seg, now)
+        connection.ttl = self.ttl
+        connection.tos = self.tos
+        connection.answer(queue.cookie(request.flow, now) if judgement == TAKE_AND_OFFER else b"", now)
+        self.queue_connection(connection)
+        self.requests += 1
+        self.completed += 1
+        queued = len(self.accept_queue)
+        if queued > self.accept_queue_high:
+            self.accept_queue_high = queued
+        self.completing = None
+        if self.owner is not None:
+            context.notify(self)
 
     def has_room_for(self, flow: FourTuple) -> bool:
         """As ``admits``, for what cannot be answered with a cookie any more: a SYN that waited for the policy."""
@@ -416,6 +459,17 @@ class Listener(Tuned):
         if self.gate is not None:
             self.gate.close()
         self.gate = Gate(self, policy) if policy is not None else None
+
+    def set_fast_open(self, limit: int) -> None:
+        """TCP_FASTOPEN: connections that may wait for their final ACK, whose SYNs brought a good cookie; bounded by somaxconn, 0 for none.
+
+        The bit 2 of tcp_fastopen has to be set too.
+        """
+        if self.context.forked:
+            self.context.check()
+        if self.fast_open is None:
+            self.fast_open = FastOpenQueue(self.context.fast_open)
+        self.fast_open.limit = min(max(limit, 0), self.somaxconn)
 
     def statistics(self) -> Statistics:
         """Depths, high-water marks and causes of refusal, now."""

@@ -25,6 +25,7 @@ cdef class ActiveConnection(Connection):
     cpdef segment_arrives(self, Segment seg, long long now)
     @cython.locals(context=Context, offer=Request, flags=cython.int, started=cython.uint, latest=cython.uint)
     cpdef syn_sent(self, Segment seg, long long now)
+    cpdef bint covers_data(self, unsigned int ack) except -1
     cpdef bint is_from_before(self, Segment seg) except -1
     @cython.locals(offer=Request)
     cpdef agree(self, Segment seg)

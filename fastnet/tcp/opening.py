@@ -127,7 +127,7 @@ class ActiveConnection(Connection):
         offer = self.handshake
         flags = seg.flags
         # First, ACK: of our SYN and nothing else.
-        if flags & ACK and seg.ack != self.snd_nxt:
+        if flags & ACK and seg.ack != self.snd_nxt and not self.covers_data(seg.ack):
             context.send_reset(seg)
             return
         if flags & ACK and offer.timestamps and seg.options & OPTION_TIMESTAMPS and seg.ts_ecr and not flags & RST:
@@ -163,6 +163,10 @@ class ActiveConnection(Connection):
         self.become_established(RCV_SYN_ACK, seg, now)
         self.acknowledge_soon()
         self.rest_arrives(seg, 1, now)
+
+    def covers_data(self, ack: int) -> bool:
+        """Does an ACK cover data that went with our SYN? It had none."""
+        return False
 
     def is_from_before(self, seg: Segment) -> bool:
         """Is it a SYN of the connection whose TIME-WAIT made way? Its timestamp says so; a SYN-ACK of our SYN is never that old."""
@@ -221,7 +225,7 @@ class ActiveConnection(Connection):
         if not flags & ACK:
             self.context.counters.TcpInNoFlags += 1
             return
-        if seg.ack != self.snd_nxt:
+        if seg.ack != self.snd_nxt and not self.covers_data(seg.ack):
             self.context.send_reset(seg)
             return
         self.snd_una = seg.ack

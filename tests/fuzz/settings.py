@@ -27,6 +27,9 @@ CURATED: dict[str, tuple[Any, ...]] = {
     "tcp_congestion_control": ("cubic", "reno", "none"),
     "tcp_invalid_ratelimit": (0, 1, 500, 60_000, 1 << 30),
     "tcp_challenge_ack_limit": (0, 1, 5, 0x7FFFFFFF),
+    # The last two: data on a SYN is taken without a cookie, by every listener.
+    "tcp_fastopen": (0, 1, 3, 0x402, 0x602, 0x607),
+    "tcp_fastopen_blackhole_timeout_sec": (0, 1, 60),
     "tcp_keepalive_time": (1, 10, 7200),
     "tcp_keepalive_intvl": (1, 75, 32767),
     "tcp_keepalive_probes": (1, 2, 127),
