@@ -162,6 +162,8 @@ class Sender:
         if recovery.path_seen != tcb.context.path_changes or recovery.path is not None and recovery.path.is_over(now):
             recovery.follow_path(tcb, now)
         mss = tcb.send_mss()
+        if tcb.receiver is not None and tcb.receiver.has_blocks(tcb.handshake.sack):
+            mss -= tcb.room_for_blocks(mss)
         idle = tcb.snd_nxt == tcb.snd_una
         if idle and self.sent_at and now - self.sent_at > self.rtt.rto and tcb.context.settings.tcp_slow_start_after_idle:
             recovery.congestion.restarted(now)

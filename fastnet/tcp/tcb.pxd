@@ -55,6 +55,8 @@ cdef class Tcb(Endpoint):
     cpdef Py_ssize_t put_data(
         self, unsigned int seq, int flags, ByteRing buffer, Py_ssize_t offset, Py_ssize_t size, long long urgent, long long now
     ) except -1
+    @cython.locals(receiver=Receiver, count=cython.int)
+    cpdef int room_for_blocks(self, int mss) except? -1
     cpdef int blocks_in(self, int room) except? -1
     @cython.locals(handshake=Request, mss=cython.int)
     cpdef put_syn(self, int flags, long long now)

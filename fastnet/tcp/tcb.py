@@ -192,6 +192,14 @@ class Tcb(Endpoint):
             writer.undress()
         return size
 
+    def room_for_blocks(self, mss: int) -> int:
+        """Bytes that the SACK blocks to be reported now take in a segment: what is full is so much smaller (tcp_current_mss())."""
+        receiver = self.receiver
+        if receiver is None:
+            return 0
+        count = min(self.blocks_in(mss // 2), len(receiver.pieces or ()) + (receiver.duplicate is not None))
+        return BLOCKS_SIZE + BLOCK_SIZE * count if count > 0 else 0
+
     def blocks_in(self, room: int) -> int:
         """SACK blocks that fit so many bytes beside the timestamps; 0 or less when none does."""
         return min((room - BLOCKS_SIZE) // BLOCK_SIZE, MAX_SACK_BLOCKS - self.handshake.timestamps)

@@ -234,3 +234,18 @@ def test_whatever_a_peer_says(seed: int) -> None:
             fits([packet for _, packet in wire.wait(draw.choice([0.001, 0.05, 0.3, 3, 20]))], largest, mtu)
             check(connection)
     assert wire.now > SECOND
+
+
+@pytest.mark.parametrize(("written", "sizes"), [(1448, [1448]), (1447, []), (2896, [1448, 1448]), (2900, [1448, 1448])])
+def test_a_segment_that_is_full_beside_its_blocks_does_not_wait(written: int, sizes: list[int]) -> None:
+    """RFC 9293 section 3.7.4: Nagle's rule is for segments that are not full, and 12 bytes of SACK blocks are part of a full one."""
+    wire = Wire()
+    peer, connection = established(wire, 1460, False)
+    connection.nodelay = False
+    connection.send(b"first")
+    assert len(wire.sent()) == 1
+    peer.put("A", 1001, 1, b"ahead")
+    connection.send(b"x" * written)
+    sent = wire.sent()
+    assert [len(packet[TCP].payload) for packet in sent] == sizes
+    assert all("SAck" in dict(packet[TCP].options) for packet in sent)
