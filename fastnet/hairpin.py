@@ -32,7 +32,8 @@ class Hairpin(Timed):
     def __init__(self, stack: Any) -> None:
         self.timer = -1
         self.stack = stack
-        self.waiting: deque[bytes] = deque()
+        # Each with the size of the segments in it.
+        self.waiting: deque[tuple[bytes, int]] = deque()
         # What a ring holds for the device beside packets for the stack: made when it is needed.
         self.outward: PacketRing | None = None
         own = b"".join(ipaddress.IPv4Address(address).packed for address in single_addresses(stack.addresses))
@@ -59,7 +60,7 @@ class Hairpin(Timed):
                 outward.checked[outward.count - 1] = ring.checked[slot]
                 outward.segment_sizes[outward.count - 1] = ring.segment_sizes[slot]
             elif len(self.waiting) < LIMIT:
-                self.waiting.append(packet.tobytes())
+                self.waiting.append((packet.tobytes(), int(ring.segment_sizes[slot])))
             else:
                 self.stack.counters.DeviceTxErrors += 1
         ring.clear()
@@ -73,8 +74,10 @@ class Hairpin(Timed):
             if not self.waiting or received.count:
                 break
             while self.waiting and received.count < received.slots:
-                received.append(self.waiting.popleft())
+                packet, size = self.waiting.popleft()
+                received.append(packet)
                 received.checked[received.count - 1] = OWN
+                received.segment_sizes[received.count - 1] = size
             stack.packets_arrive(now)
             stack.send(now)
         if self.waiting and self.timer < 0:

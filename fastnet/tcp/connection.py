@@ -367,7 +367,7 @@ class Connection(UserCalls):
             self.count_duplicate(reported)
         elif skip or size < seg.payload_length - skip:
             self.ack_due = True
-        receiver.data_came(seg.payload_length, self.receive_mss(), now)
+        receiver.data_came(seg.segment_size or seg.payload_length, self.receive_mss(), now)
         if (self.rcv_nxt - receiver.rtt_edge & MASK) < HALF:
             self.measure_round_trip(seg, now)
         self.send_soon()

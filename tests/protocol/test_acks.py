@@ -2,6 +2,7 @@
 
 import pytest
 
+from fastnet._ring import PacketRing
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
 from tests.peer import Peer, Wire
@@ -124,3 +125,32 @@ def test_an_ack_is_never_acknowledged(data: bytes) -> None:
     wire.sent()
     assert peer.put("A", 1, 1 + len(data)) == []
     assert wire.wait(100) == []
+
+
+class PutTogether:
+    """A device in front of another that says of large packets that they are of segments of so many bytes of data each (TSO, GRO)."""
+
+    def __init__(self, wire: Wire, size: int) -> None:
+        self.device, self.size = wire.device, size
+        self.mtu, self.transmit = wire.device.mtu, wire.device.transmit
+
+    def receive(self, ring: PacketRing) -> int:
+        count = self.device.receive(ring)
+        for slot in range(count):
+            ring.segment_sizes[slot] = self.size if ring.lengths[slot] > self.size + 40 else 0
+        return count
+
+
+@pytest.mark.parametrize(("size", "waits"), [(2000, False), (1001, False), (1000, True)])
+def test_full_is_what_the_peer_sends_whatever_the_device_puts_together(size: int, waits: bool) -> None:
+    """RFC 9293 SHLD-18, MUST-58: full is the size of the peer's segments, which are smaller here than the largest that this end takes."""
+    wire = Wire(mtu=9000)
+    wire.stack.device = PutTogether(wire, 1000)
+    peer, connection, at = connected(wire, [("MSS", 8960)])
+    for _ in range(20):
+        peer.put("A", at, 1, b"x" * 8000)
+        at += 8000
+        connection.receive(1 << 20)
+    wire.wait(0.1)
+    answers = peer.put("PA", at, 1, b"y" * size)
+    assert [peer.relative(p)[2] for p in answers] == ([] if waits else [at + size])

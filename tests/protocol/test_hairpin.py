@@ -101,7 +101,7 @@ def test_marks_of_a_ring_go_along() -> None:
     left = stack.hairpin.divert(ring)
     assert [int(left.packet(i)[20]) for i in range(left.count)] == [0, 2]
     assert left.checked[:2].tolist() == [1, 1] and left.segment_sizes[:2].tolist() == [100, 102]
-    assert [packet[20] for packet in stack.hairpin.waiting] == [1, 3] and ring.count == 0
+    assert [packet[20] for packet, _ in stack.hairpin.waiting] == [1, 3] and ring.count == 0
 
 
 def test_a_forged_packet_is_still_dropped() -> None:
@@ -116,7 +116,7 @@ def test_a_forged_packet_is_still_dropped() -> None:
     stray.connect(STACK, 80, local_port=4000)
     stray.transmit()
     assert stray.hairpin is not None
-    (syn,) = stray.hairpin.waiting
+    ((syn, _),) = stray.hairpin.waiting
     before = len(listener.syn_queue)
     wire.device.inject(syn)
     wire.stack.poll(wire.now)
