@@ -60,10 +60,13 @@ def states() -> str:
     lines += ["```mermaid", "stateDiagram-v2", "    [*] --> CLOSED"]
     ends = (Event.RCV_RST, Event.ABORT, Event.TIMEOUT)
     drawn = {key: after for key, after in TRANSITIONS.items() if key[1] not in ends or key[0] in (State.SYN_RECEIVED, State.TIME_WAIT)}
-    lines += [f"    {before.name} --> {after.name}: {EVENTS[event]}" for (before, event), after in drawn.items()]
+    for (before, event), after in drawn.items():
+        # Before the handshake there is nothing that a FIN, or a RST, could end: only SYN-RECEIVED and what follows have something to send.
+        silent = event == Event.CLOSE and before in (State.LISTEN, State.SYN_SENT)
+        lines.append(f"    {before.name} --> {after.name}: {EVENTS[event].partition(' / ')[0] if silent else EVENTS[event]}")
     lines += ["```", ""]
     lines.append("Not drawn: RST, ABORT and timeout, which lead from every other synchronized state to CLOSED.")
-    lines += ["", "| state | " + " | ".join(EVENTS[event] for event in Event) + " |", "|---" * (len(Event) + 1) + "|"]
+    lines += ["", "| state | " + " | ".join(EVENTS[event].partition(" / ")[0] for event in Event) + " |", "|---" * (len(Event) + 1) + "|"]
     for state in State:
         cells = [TRANSITIONS[state, event].name if (state, event) in TRANSITIONS else "" for event in Event]
         if any(cells):

@@ -35,6 +35,11 @@ cdef class Counters:
     cdef public long long TcpCurrEstab
     cdef public long long TcpInNoListener
     cdef public long long TcpInNoFlags
+    cdef public long long TCPInvalidSequence
+    cdef public long long BeyondWindow
+    cdef public long long DelayedACKLost
+    cdef public long long TcpInAfterFin
+    cdef public long long TcpInStrayRsts
     cdef public long long TcpInNoTimestamp
     cdef public long long ListenOverflows
     cdef public long long ListenDrops

@@ -79,6 +79,16 @@ class Counters:
     """Segments for a port where nobody listens."""
     TcpInNoFlags: int
     """Segments without the flag that the state asks for, dropped."""
+    TCPInvalidSequence: int
+    """RSTs and empty segments outside the window, and RSTs for a request that are not at RCV.NXT (drop reason TCP_INVALID_SEQUENCE)."""
+    BeyondWindow: int
+    """Segments whose text or FIN begins beyond the window, dropped."""
+    DelayedACKLost: int
+    """Segments with nothing but text, or a FIN, that had come already, dropped: the peer may have missed the ACK."""
+    TcpInAfterFin: int
+    """Segments with text, or a FIN, after the peer's own FIN, dropped."""
+    TcpInStrayRsts: int
+    """RSTs that reset nothing: for a listener, to a SYN without acknowledging it, in TIME-WAIT with tcp_rfc1337."""
     TcpInNoTimestamp: int
     """Segments without the timestamp that the handshake agreed on, dropped (RFC 7323 section 3.2)."""
     ListenOverflows: int
@@ -244,5 +254,6 @@ NAMES: tuple[str, ...] = tuple(vars(Counters).get("__annotations__", ())) or tup
     name for name, value in vars(Counters).items() if isinstance(value, GetSetDescriptorType)
 )
 
-OWN = ("FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags", "TcpInNoTimestamp")
+OWN = ("FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags", "TcpInNoTimestamp", "TCPInvalidSequence",
+       "TcpInAfterFin", "TcpInStrayRsts")  # fmt: skip
 """Names that Linux does not have."""

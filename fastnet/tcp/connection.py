@@ -94,9 +94,11 @@ class Connection(UserCalls):
         # First, the sequence number.
         ahead = seg.seq - self.rcv_nxt & MASK
         if ahead and not self.is_acceptable(seg, ahead):
-            if flags & (SYN | RST) == SYN:
+            if flags & RST:
+                context.counters.TCPInvalidSequence += 1
+            elif flags & SYN:
                 self.challenge_syn(now)
-            elif not flags & RST:
+            else:
                 self.refuse(seg, False, now)
             return
         # Second, RST: only at the exact place; elsewhere in the window it is challenged (RFC 5961 section 3.2).
@@ -156,6 +158,8 @@ class Connection(UserCalls):
 
     def refuse(self, seg: Segment, paws: bool, now: int) -> None:
         """A segment that is not acceptable gets an ACK; one without text and FIN not as often as it comes (tcp_oow_rate_limited())."""
+        if not paws:
+            self.context.count_outside(seg, self.rcv_nxt)
         if seg.length:
             if seg.payload_length and 0 < (self.rcv_nxt - seg.seq & MASK) < HALF:
                 # What has been received already, and is sent again: say so (RFC 2883).
@@ -312,6 +316,7 @@ class Connection(UserCalls):
         :param ahead: by how much the first byte lies beyond RCV.NXT
         """
         if self.state != ESTABLISHED and self.state != FIN_WAIT_1 and self.state != FIN_WAIT_2:
+            self.context.counters.TcpInAfterFin += 1
             return
         if self.orphan:
             # Nobody will read it: say so, or the peer goes on sending for nothing (RFC 9293 SHLD-3, RFC 2525 2.17).
@@ -341,6 +346,7 @@ class Connection(UserCalls):
             return
         skip = MASK + 1 - ahead & MASK
         if skip >= seg.payload_length:
+            self.context.counters.DelayedACKLost += 1
             self.note_duplicate(seg, now)
             self.acknowledge_soon()
             return
@@ -422,7 +428,12 @@ class Connection(UserCalls):
 
     def fin_of(self, seg: Segment, now: int) -> None:
         """The segment's FIN, or one that came before its data."""
-        if self.state == CLOSED or self.fin_received:
+        if self.state == CLOSED:
+            return
+        if self.fin_received:
+            if not seg.payload_length:
+                # With text it was counted there.
+                self.context.counters.TcpInAfterFin += 1
             return
         if seg.flags & FIN and (seg.end - 1 & MASK) == self.rcv_nxt:
             self.fin_arrives(now)

@@ -12,7 +12,8 @@ from fastnet.tcp.failures cimport Failures
 from fastnet.tcp.isn cimport IsnGenerator
 from fastnet.tcp.memory cimport Memory
 
-cdef int ACK, CWR, ECE, RST, CODEPOINT
+cdef int ACK, CWR, ECE, RST, SYN, CODEPOINT
+cdef long long HALF, MASK
 
 
 cdef class Timed:
@@ -70,6 +71,7 @@ cdef class Context:
     cpdef bint is_ecn_setup(self, Segment seg) except -1
     cpdef notify(self, Endpoint endpoint)
     cpdef check(self)
+    cpdef count_outside(self, Segment seg, unsigned int rcv_nxt)
     cpdef send_reset(self, Segment seg)
     cpdef send_ack(
         self, Segment seg, unsigned int snd_nxt, unsigned int rcv_nxt, unsigned int window, long long ts_val,

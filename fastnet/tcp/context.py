@@ -4,7 +4,7 @@ from typing import Any
 
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
-from fastnet._headers import ACK, CWR, ECE, RST, Segment
+from fastnet._headers import ACK, CWR, ECE, RST, SYN, Segment
 from fastnet._ports import LocalPorts
 from fastnet._timer import TimerWheel
 from fastnet._writer import SegmentWriter
@@ -15,7 +15,7 @@ from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.failures import Failures
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
-from fastnet.tcp.numbers import CODEPOINT
+from fastnet.tcp.numbers import CODEPOINT, HALF, MASK
 from fastnet.tcp.paths import Paths
 
 
@@ -196,6 +196,15 @@ class Context:
         if not endpoint.notified and endpoint.owner is not None:
             endpoint.notified = True
             self.ready.append(endpoint)
+
+    def count_outside(self, seg: Segment, rcv_nxt: int) -> None:
+        """A segment is dropped because it lies outside the window: count it."""
+        if seg.length == 0 or seg.flags & (RST | SYN):
+            self.counters.TCPInvalidSequence += 1
+        elif 0 < (rcv_nxt - seg.seq & MASK) < HALF:
+            self.counters.DelayedACKLost += 1
+        else:
+            self.counters.BeyondWindow += 1
 
     def send_reset(self, seg: Segment) -> None:
         """Answer a segment that nobody wants with a RST (RFC 9293 section 3.10.7.1); never a RST with a RST."""

@@ -137,12 +137,14 @@ class Gate:
                 choice.apply(request, now)
             listener.enter(request, now)
 
-    def reset_arrives(self, seg: Segment) -> None:
-        """The peer takes its SYN back."""
+    def reset_arrives(self, seg: Segment) -> bool:
+        """A RST. True when the peer takes a SYN back that waits."""
         deferred = self.waiting.get(seg.flow)
         if deferred is not None and deferred.request is not None and seg.seq == (deferred.request.irs + 1 & MASK):
             self.release(deferred)
             self.listener.refused.reset += 1
+            return True
+        return False
 
     def release(self, deferred: Deferred) -> None:
         """It waits no more."""

@@ -144,8 +144,8 @@ class Listener(Tuned):
                 self.cookie_arrives(seg, now)
         elif not flags & RST:
             context.counters.TcpInNoFlags += 1
-        elif self.gate is not None:
-            self.gate.reset_arrives(seg)  # Otherwise a RST has nothing to reset here.
+        elif self.gate is None or not self.gate.reset_arrives(seg):
+            context.counters.TcpInStrayRsts += 1
 
     def syn_arrives(self, seg: Segment, choice: Any, now: int) -> None:
         """A SYN for a 4-tuple that is not known: a request, a cookie, or the bound that refuses it (tcp_conn_request()).
@@ -261,6 +261,8 @@ class Listener(Tuned):
         if paws or seq != rcv_nxt and not in_window(seq, seg.end, rcv_nxt, request.rcv_wnd):
             if paws:
                 context.counters.PAWSEstab += 1
+            else:
+                context.count_outside(seg, rcv_nxt)
             if not flags & RST:
                 self.send_request_ack(request, seg, now)
             return
@@ -269,6 +271,7 @@ class Listener(Tuned):
         if flags & (RST | SYN):
             # RFC 5961 asks for an exact sequence number before a RST is believed.
             if flags & RST and seq != rcv_nxt:
+                context.counters.TCPInvalidSequence += 1
                 self.send_request_ack(request, seg, now)
                 return
             context.counters.TcpAttemptFails += 1

@@ -128,6 +128,8 @@ class ActiveConnection(Connection):
         flags = seg.flags
         # First, ACK: of our SYN and nothing else.
         if flags & ACK and seg.ack != self.snd_nxt and not self.covers_data(seg.ack):
+            if flags & RST:
+                context.counters.TcpInStrayRsts += 1
             context.send_reset(seg)
             return
         if flags & ACK and offer.timestamps and seg.options & OPTION_TIMESTAMPS and seg.ts_ecr and not flags & RST:
@@ -142,6 +144,8 @@ class ActiveConnection(Connection):
         if flags & RST:
             if flags & ACK:
                 self.refuse_open(errno.ECONNREFUSED)
+            else:
+                context.counters.TcpInStrayRsts += 1
             return
         # Fourth, SYN.
         if not flags & SYN:
@@ -210,7 +214,9 @@ class ActiveConnection(Connection):
                 self.put_syn(ACK | ECE if self.handshake.ecn else ACK, now)
                 return
         elif ahead and not self.is_acceptable(seg, ahead):
-            if not flags & RST:
+            if flags & RST:
+                self.context.counters.TCPInvalidSequence += 1
+            else:
                 self.refuse(seg, False, now)
             return
         elif flags & RST:

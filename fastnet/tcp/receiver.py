@@ -222,8 +222,9 @@ class Receiver:
         return self.ack_at
 
     def data_came(self, size: int, mss: int, now: int) -> None:
-        """A packet with new data in order, in segments of ``size`` bytes (tcp_measure_rcv_mss()). One larger than ``mss`` is several, put together
-        by a device that does not say so.
+        """A packet with new data in order, in segments of ``size`` bytes (tcp_measure_rcv_mss()).
+
+        One larger than ``mss`` is several, put together by a device that does not say so.
         """
         self.largest_segment = max(min(size, mss), self.largest_segment)
         self.data_at = now

@@ -50,9 +50,13 @@ class TimeWait(Endpoint):
         paws = stamped and self.ts_recent != 0 and (seg.ts_val - self.ts_recent & MASK) >= HALF
         if seg.flags & RST:
             if seg.seq == self.rcv_nxt:
-                if not self.context.settings.tcp_rfc1337:
+                if self.context.settings.tcp_rfc1337:
+                    self.context.counters.TcpInStrayRsts += 1
+                else:
                     self.end()
-            elif (seg.seq - self.rcv_nxt & MASK) < self.handshake.rcv_wnd and self.may_answer(seg, now):
+            elif (seg.seq - self.rcv_nxt & MASK) >= self.handshake.rcv_wnd:
+                self.context.counters.TCPInvalidSequence += 1
+            elif self.may_answer(seg, now):
                 # In the window, but not at the exact place (RFC 5961 section 3.2).
                 self.context.counters.TCPChallengeACK += 1
                 self.acknowledge(seg, now)
@@ -71,7 +75,14 @@ class TimeWait(Endpoint):
             # Only what lies at the right place says what time it is.
             if stamped:
                 self.ts_recent = seg.ts_val
+            if not seg.flags & ACK:
+                self.context.counters.TcpInNoFlags += 1
             return
+        if not paws:
+            if seg.length and not seg.flags & SYN and (seg.seq - self.rcv_nxt & MASK) < HALF:
+                self.context.counters.TcpInAfterFin += 1
+            else:
+                self.context.count_outside(seg, self.rcv_nxt)
         if seg.length and not seg.flags & SYN or self.may_answer(seg, now):
             self.acknowledge(seg, now)
 

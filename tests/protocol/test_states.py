@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -238,6 +239,94 @@ def test_cell(row: str, column: str, cell: str) -> None:
     }[reply]
     assert answers == [(f, (s & 0xFFFFFFFF, a & 0xFFFFFFFF, b"")) for f, s, a in expected]
     assert scene.state() == (NAMES[after] if after else NAMES[column])
+
+
+ARRIVALS = ("IpInReceives", "TcpInSegs", "InNoECTPkts", "IpOutRequests")
+"""What counts a segment and its answer, whatever becomes of it."""
+
+
+def drops() -> list[tuple[str, str]]:
+    """Cells in which a segment is dropped: not those that have it taken, remembered, or answered with the SYN-ACK, nor ACKs in order."""
+    found = []
+    for row, column, cell in cells():
+        taken = ">" in cell or cell in ("A+", "SA") or row == "ACK" or row.startswith("ACK") and cell == "-"
+        remembered = row == "FIN, ahead" and column in ("ESTAB", "FIN-W1", "FIN-W2")
+        if not taken and not remembered:
+            found.append((row, column))
+    return found
+
+
+@pytest.mark.parametrize(("row", "column"), drops())
+def test_what_is_dropped_is_counted_under_its_cause(row: str, column: str) -> None:
+    """Every segment that is dropped, whatever is answered to it."""
+    scene = scene_of(column)
+    before = scene.wire.stack.counters.as_dict()
+    scene.peer.put(*segment(row, column, scene))
+    after = scene.wire.stack.counters.as_dict()
+    causes = {name: after[name] - before[name] for name in after if after[name] != before[name] and name not in ARRIVALS}
+    assert causes, "dropped without a word"
+
+
+DROPS = [
+    ("ESTAB", "RST, outside", "TCPInvalidSequence"), ("SYN-R", "RST, outside", "TCPInvalidSequence"),
+    ("SYN-R2", "RST, outside", "TCPInvalidSequence"), ("TIME-W", "RST, outside", "TCPInvalidSequence"),
+    ("CLOSE-W", "data", "TcpInAfterFin"), ("CLOSING", "data", "TcpInAfterFin"), ("LAST-A", "data", "TcpInAfterFin"),
+    ("TIME-W", "data", "TcpInAfterFin"), ("CLOSE-W", "FIN", "TcpInAfterFin"), ("ESTAB", "data, old", "DelayedACKLost"),
+    ("CLOSE-W", "FIN, again", "DelayedACKLost"), ("TIME-W", "FIN, again", "DelayedACKLost"),
+    ("ESTAB", "data, beyond", "BeyondWindow"), ("SYN-R", "data, beyond", "BeyondWindow"), ("LISTEN", "RST, exact", "TcpInStrayRsts"),
+    ("LISTEN", "RST, no ACK", "TcpInStrayRsts"), ("SYN-S", "RST, no ACK", "TcpInStrayRsts"), ("TIME-W", "no flags", "TcpInNoFlags"),
+    ("CLOSED", "RST, exact", "TcpInNoListener"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "row", "counter"), DROPS)
+def test_which_counter_a_drop_is_under(column: str, row: str, counter: str) -> None:
+    scene = scene_of(column)
+    before = scene.wire.counter(counter)
+    scene.peer.put(*segment(row, column, scene))
+    assert scene.wire.counter(counter) == before + 1
+
+
+def test_a_segment_of_old_text_is_one_drop() -> None:
+    """Text that came already, in a segment that reaches RCV.NXT with its FIN alone: the FIN counts, and the text is dropped."""
+    scene = scene_of("ESTAB")
+    scene.peer.put("PA", 1, 1, bytes(10))
+    assert scene.wire.counter("DelayedACKLost") == 1
+    scene.peer.put("FPA", 1, 1, bytes(10))
+    assert scene.wire.counter("DelayedACKLost") == 2 and scene.state() == State.CLOSE_WAIT
+
+
+SYNCHRONIZED = ["ESTAB", "FIN-W1", "FIN-W2", "CLOSE-W", "CLOSING", "LAST-A"]
+
+
+def connection_of(scene: Scene) -> Connection:
+    (connection,) = [each for each in scene.wire.stack.context.endpoints if isinstance(each, Connection)]
+    return connection
+
+
+@pytest.mark.parametrize("column", SYNCHRONIZED)
+def test_abort(column: str) -> None:
+    """RFC 9293 section 3.10.5: a RST, and CLOSED."""
+    scene = scene_of(column)
+    connection = connection_of(scene)
+    connection.abort(scene.wire.now)
+    (rst,) = scene.wire.sent()
+    assert scene.peer.relative(rst)[:3] == ("RA", scene.snd_nxt, scene.rcv_nxt)
+    assert scene.state() == State.CLOSED and connection.error == errno.ECONNABORTED
+
+
+@pytest.mark.parametrize("column", SYNCHRONIZED)
+def test_timeout(column: str) -> None:
+    """RFC 9293 section 3.8.3 and 3.10.8: data or a FIN that nobody acknowledges for R2, or FIN-WAIT-2 after close() for tcp_fin_timeout."""
+    scene = scene_of(column)
+    connection = connection_of(scene)
+    if column in ("ESTAB", "CLOSE-W"):
+        connection.send(b"data")
+    if column == "FIN-W2":
+        connection.close(scene.wire.now)
+    scene.wire.wait(2000)
+    assert scene.state() == State.CLOSED
+    assert connection.error == (0 if column == "FIN-W2" else errno.ETIMEDOUT)
 
 
 def test_every_state_and_every_kind_of_segment() -> None:
