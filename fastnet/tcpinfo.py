@@ -95,7 +95,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
         "rcv_mss": DEFAULT_SEND_MSS,
         "unacked": segments(in_flight),
         "last_ack_recv": since(connection.heard_at),
-        "pmtu": connection.context.mss + 40,
+        "pmtu": connection.path_mtu(),
         "rcv_ssthresh": handshake.rcv_wnd,
         "rtt": handshake.rtt // MICROSECOND,
         "rttvar": handshake.rtt // 2 // MICROSECOND,
