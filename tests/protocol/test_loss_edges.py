@@ -73,6 +73,23 @@ def test_an_echo_of_the_first_sending_measures_nothing() -> None:
         assert sender.rtt.srtt == before and connection.snd_una == connection.snd_nxt
 
 
+def test_a_probe_that_is_no_longer_needed_does_not_go() -> None:
+    """The window opens in the batch in which the probe is due: what waits goes, as data."""
+    for window, probes in ((0, 1), (5000, 0)):
+        wire = Wire()
+        peer = Peer(wire)
+        connection = peer.open(wire.stack.listen("0.0.0.0", 80), [("MSS", 1000)])
+        peer.put("A", 1, 1, window=0)
+        connection.send(bytes(3000))
+        assert wire.sent() == []
+        sender = connection.sender
+        assert sender is not None
+        wire.now = sender.deadline + 20 * MILLISECOND
+        sent = peer.put("A", 1, 1, window=window)
+        assert wire.counter("TCPWinProbe") == probes
+        assert [len(packet[TCP].payload) for packet in sent] == ([1] if probes else [1000, 1000, 1000])
+
+
 @pytest.mark.parametrize("late", [0, 1, 31, 63, 64, 65, 100, 127, 1000])
 def test_a_cookies_timestamp_is_nearly_the_clock(late: int) -> None:
     """What it remembers is in the last 6 bits (cookie_init_timestamp()): never ahead of the clock, and 63 ms behind at most."""
