@@ -10,7 +10,7 @@ from scapy.packet import Raw
 
 from fastnet._ring import PacketRing
 from fastnet.clock import ManualClock
-from fastnet.devices import LoopbackDevice
+from fastnet.devices import LoopbackDevice, MemoryDevice
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.containment import contain_door
@@ -277,3 +277,31 @@ def test_a_loopback_that_is_full(limit: int, already: int) -> None:
         stack.connect("198.18.0.1", port)
     stack.flush(SECOND)
     assert stack.counters.DeviceTxErrors == 2 and stack.counters.IpOutRequests == 3
+
+
+def test_the_way_to_itself_is_made_when_it_is_taken() -> None:
+    """Not for connections to others, nor where the device loops back."""
+    wire = Wire()
+    wire.stack.connect(PEER, 80)
+    assert wire.stack.hairpin is None
+    wire.stack.connect(STACK, 80)
+    assert wire.stack.hairpin is not None
+    looping = Stack(LoopbackDevice(), ("198.18.0.1",), clock=ManualClock(SECOND))
+    looping.connect("198.18.0.1", 80)
+    assert looping.hairpin is None
+
+
+def test_4096_packets_may_wait_for_the_stack_itself() -> None:
+    """The next is dropped and counted, as by a link; nothing else is lost."""
+    stack = Stack(MemoryDevice(), (STACK,), clock=ManualClock(SECOND), slots=5000)
+    stack.connect(STACK, 80)
+    stack.flush(SECOND)
+    ring = stack.sending
+    address = bytes(map(int, STACK.split(".")))
+    for i in range(4098):
+        ring.append(bytes(12) + address + address + i.to_bytes(2, "big"))
+    assert stack.hairpin is not None
+    before = stack.counters.DeviceTxErrors
+    stack.hairpin.divert(ring)
+    assert len(stack.hairpin.waiting) == 4096 and stack.counters.DeviceTxErrors == before + 2
+    assert int.from_bytes(stack.hairpin.waiting[-1][20:22], "big") == 4095
