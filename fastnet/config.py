@@ -77,7 +77,9 @@ class Settings:
     tcp_retries1: int = 3
     """Retransmissions after which the owner of a connection is told (R1 of RFC 9293)."""
     tcp_retries2: int = 15
-    """Retransmissions of data or FIN before a connection is given up (R2 of RFC 9293)."""
+    """When a connection is given up whose data or FIN is not acknowledged (R2 of RFC 9293): after the time that so many timeouts take
+    from 200 ms on, doubled up to two minutes, 924.6 s for 15, however long its own are. Probes of a shut window: after so many without
+    an answer."""
     tcp_orphan_retries: int = 0
     """The same for a connection that the program has closed, and for probes of its window, answered or not; 0 stands for 8."""
     tcp_max_orphans: int = 262144

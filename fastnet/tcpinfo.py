@@ -127,8 +127,8 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
         known |= {
             "ca_state": CA_STATES[recovery.state],
             "retransmits": min(sender.unanswered, 255),
-            "backoff": min(sender.backoff, 255),
-            "rto": sender.rtt.backed_off(sender.backoff) // MICROSECOND,
+            "backoff": min(sender.probes or sender.rtt.backoff, 255),
+            "rto": sender.rtt.backed_off(sender.probes) // MICROSECOND,
             "sacked": segments(board.sacked),
             "lost": segments(board.lost),
             "retrans": sum(flight.retransmitted and not flight.lost and not flight.sacked for flight in on_its_way),

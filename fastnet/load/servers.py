@@ -116,21 +116,27 @@ def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Ma
 
 
 class _Answer:
-    """What an answering server does with one connection."""
+    """What an answering server does with one connection.
+
+    :ivar waiting: bytes that have come and are not sent back; ``sent``: bytes that are
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.waiting = b""
+        self.sent = 0
 
     def ready(self, now: int) -> None:
         """There is something to see."""
         connection = self.connection
         while connection.readable():
             self.waiting += connection.receive(CHUNK)
-        whole = len(self.waiting) // REQUEST * REQUEST
-        if whole and connection.writable():
-            sent = connection.send(self.waiting[:whole])
+        # The rest of a request for which there was no room is due too.
+        due = (self.sent + len(self.waiting)) // REQUEST * REQUEST - self.sent
+        if due and connection.writable():
+            sent = connection.send(self.waiting[:due])
             self.waiting = self.waiting[sent:]
+            self.sent += sent
         if connection.fin_received:
             connection.owner = None
             connection.close(now)

@@ -10,6 +10,7 @@ from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.patience import Patience
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
+from fastnet.tcp.rtt import RTO_FALLBACK
 from fastnet.tcp.sender import Sender
 from fastnet.tcp.states import EVENTS, TABLE, Event, State, next_state
 from fastnet.tcp.tcb import Tcb
@@ -393,6 +394,8 @@ class UserCalls(Tcb):
                 self.sender.recovery.path_seen = -1
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
+            elif self.handshake.retries:
+                self.sender.rtt.rto = RTO_FALLBACK
             if self.handshake.retries > 1:
                 # The handshake met loss: one segment to begin with (RFC 5681 section 3.1).
                 congestion.cwnd = congestion.mss

@@ -7,6 +7,7 @@ from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.patience cimport Patience
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
+from fastnet.tcp.rtt cimport time_of_timeouts
 from fastnet.tcp.sender cimport Sender
 from fastnet.tcp.timewait cimport TimeWait
 
@@ -71,6 +72,7 @@ cdef class Connection(UserCalls):
     cpdef give_back(self, long long now)
     cpdef state_timeout(self, long long now)
     cpdef give_up(self)
+    @cython.locals(most=cython.longlong)
     cpdef bint gave_up(self, int retries, long long since, long long now) except -1
     cpdef Py_ssize_t no_later(self, long long deadline, long long since) except? -1
     @cython.locals(patience=Patience)

@@ -11,6 +11,7 @@ from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
+from fastnet.tcp.rtt import time_of_timeouts
 from fastnet.tcp.states import Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
 
@@ -52,8 +53,7 @@ class Connection(UserCalls):
         self.fill(context, request, AFTER_HANDSHAKE, now)
         context.counters.TcpPassiveOpens += 1
         context.counters.TcpCurrEstab += 1
-        # Karn's rule: only an exchange without retransmissions measures the round trip.
-        request.rtt = now - request.born if request.retries == 0 else 0
+        request.rtt = request.round_trip(seg, now)
         self.snd_una = request.iss + 1 & MASK
         self.snd_nxt = self.snd_una
         # The final ACK's own window is scaled already (RFC 7323 section 2.2); without the option the shift is 0.
@@ -200,6 +200,8 @@ class Connection(UserCalls):
 
     def note_duplicate(self, seg: Segment, now: int) -> None:
         """Data that lies before RCV.NXT, in a D-SACK with the next ACK."""
+        if self.receiver is not None:
+            self.receiver.hurry()
         if self.handshake.sack and self.context.settings.tcp_dsack:
             end = seg.seq + seg.payload_length & MASK
             if (end - self.rcv_nxt & MASK) < HALF:
@@ -266,7 +268,13 @@ class Connection(UserCalls):
                 self.max_snd_wnd = max(window, self.max_snd_wnd)
                 if sender is not None:
                     self.send_soon()
-        if sender is None or in_flight == 0:
+        if sender is None:
+            return True
+        if in_flight == 0:
+            if sender.probes:
+                sender.probe_answered()
+                if changed:
+                    sender.window_changed(self, now)
             return True
         before = self.snd_una
         self.snd_una = seg.ack
@@ -279,6 +287,8 @@ class Connection(UserCalls):
             self.soft_error = 0
         if acked or duplicate or changed or shut or seg.options & OPTION_SACK:
             sender.acknowledged(self, seg, before, duplicate, now)
+            if changed and sender.probes:
+                sender.window_changed(self, now)
         if acked and sender.fin_sent and self.snd_una == self.snd_nxt:
             self.fin_acknowledged(now)
         return self.state != CLOSED
@@ -518,6 +528,8 @@ class Connection(UserCalls):
         receiver = self.receiver
         if receiver is not None and receiver.ack_at and now >= receiver.ack_at:
             receiver.ack_at = 0
+            # The program did not answer in time: do not wait for it next time (tcp_delack_timer_handler()).
+            receiver.pingpong = False
             self.context.counters.DelayedACKs += 1
             self.acknowledge_soon()
         sender = self.sender
@@ -579,17 +591,19 @@ class Connection(UserCalls):
         self.finish(EVENT_TIMEOUT)
 
     def gave_up(self, retries: int, since: int, now: int) -> bool:
-        """R2: tcp_retries2, tcp_orphan_retries, or the time that the program set."""
+        """R2: the time that the program set, or that tcp_retries2 (an orphan's: tcp_orphan_retries) timeouts take; of probes, so many."""
         if self.patience is not None and self.patience.user_timeout and not self.orphan:
             return since > 0 and now - since >= self.patience.user_timeout
         settings = self.context.settings
-        if self.orphan:
-            # 0 stands for 8 (tcp_orphan_retries()). A peer that answers probes and keeps its window shut is given no longer
-            # (tcp_probe_timer()).
-            if self.sender is not None:
-                retries = max(retries, self.sender.backoff)
-            return retries >= (settings.tcp_orphan_retries or 8)
-        return retries >= settings.tcp_retries2
+        # 0 stands for 8 (tcp_orphan_retries()).
+        most = (settings.tcp_orphan_retries or 8) if self.orphan else settings.tcp_retries2
+        if self.snd_wnd == 0:
+            if self.orphan and self.sender is not None:
+                # A peer that answers probes and keeps its window shut is given no longer (tcp_probe_timer()).
+                retries = max(retries, self.sender.probes)
+            return retries >= most
+        # How long they would take from the smallest RTO on, however large it is by now (retransmits_timed_out()).
+        return since > 0 and now - since >= time_of_timeouts(most)
 
     def no_later(self, deadline: int, since: int) -> int:
         """The user timeout ends when it ends, not at the retransmission after it (tcp_clamp_rto_to_user_timeout())."""

@@ -28,7 +28,7 @@ cdef class EarlyConnection(Connection):
     cpdef segment_arrives(self, Segment seg, long long now)
     cpdef bint ack_arrives(self, Segment seg, long long now) except -1
     @cython.locals(request=Request, sender=Sender)
-    cpdef complete(self, long long now)
+    cpdef complete(self, Segment seg, long long now)
     cpdef reset_arrives(self)
     @cython.locals(queue=FastOpenQueue)
     cpdef leave(self, bint reset, long long now)

@@ -105,6 +105,7 @@ class EarlyConnection(Connection):
                     self.context.counters.TCPACKSkippedSynRecv += 1
                 else:
                     self.challenged_at = now
+                    self.handshake.answered_at = now
                     self.send_synack(now)
                 return
             if flags & (ACK | RST) == ACK and (seg.ack - self.snd_una & MASK) > (self.snd_nxt - self.snd_una & MASK):
@@ -115,15 +116,15 @@ class EarlyConnection(Connection):
     def ack_arrives(self, seg: Segment, now: int) -> bool:
         """The first acceptable ACK is the one that the handshake waits for."""
         if self.queue is not None:
-            self.complete(now)
+            self.complete(seg, now)
         return Connection.ack_arrives(self, seg, now)
 
-    def complete(self, now: int) -> None:
+    def complete(self, seg: Segment, now: int) -> None:
         """ESTABLISHED; what was put off until now may go."""
         request = self.handshake
         self.leave(False, now)
         self.state_deadline = 0
-        request.rtt = now - request.born if request.retries == 0 else 0
+        request.rtt = request.round_trip(seg, now)
         self.move(RCV_ACK_OF_SYN)
         self.context.counters.TcpCurrEstab += 1
         sender = self.sender

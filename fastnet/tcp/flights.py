@@ -12,18 +12,19 @@ class Flight:
 
     :ivar seq: its first number
     :ivar end: the one behind its last
-    :ivar sent_at: when it was sent, ns
+    :ivar sent_at: when it was sent, ns; ``before``: when its numbers were sent the time before that; 0 without
     :ivar sacked: the peer has it
     :ivar lost: it is to be sent again; never together with ``sacked``
     :ivar retransmitted: its numbers were sent more than once
     :ivar over: it is no longer on the board: acknowledged, joined to another, or sent again
     """
 
-    __slots__ = ("end", "lost", "over", "retransmitted", "sacked", "sent_at", "seq")
+    __slots__ = ("before", "end", "lost", "over", "retransmitted", "sacked", "sent_at", "seq")
 
     seq: int
     end: int
     sent_at: int
+    before: int
     sacked: bool
     lost: bool
     retransmitted: bool

@@ -163,7 +163,7 @@ class ActiveConnection(Connection):
             self.wake_at(self.state_deadline)
             return
         self.snd_una = seg.ack
-        offer.rtt = now - offer.born if offer.retries == 0 else 0
+        offer.rtt = offer.round_trip(seg, now)
         self.become_established(RCV_SYN_ACK, seg, now)
         self.acknowledge_soon()
         self.rest_arrives(seg, 1, now)

@@ -52,6 +52,7 @@ cdef class Receiver:
     cpdef list blocks_to_report(self, Py_ssize_t most)
     cpdef acknowledged(self, unsigned int rcv_nxt)
     cpdef bint may_delay(self, unsigned int rcv_nxt) except -1
+    cpdef hurry(self)
     cpdef Py_ssize_t delay(self, long long now) except? -1
     cpdef data_came(self, unsigned int size, unsigned int mss, long long now)
     cpdef data_sent(self, long long now)

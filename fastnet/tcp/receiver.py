@@ -216,6 +216,11 @@ class Receiver:
             return False
         return (rcv_nxt - self.acked & MASK) <= self.largest_segment
 
+    def hurry(self) -> None:
+        """The peer sends again what has come: an ACK was lost, or was late. Let the next ones be neither (tcp_enter_quickack_mode())."""
+        self.quick = QUICK_ACKS
+        self.pingpong = False
+
     def delay(self, now: int) -> int:
         """The ACK waits; until when, ns."""
         self.ack_at = now + ACK_DELAY

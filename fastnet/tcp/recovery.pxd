@@ -66,8 +66,12 @@ cdef class Recovery:
     cpdef bint take_blocks(self, Tcb tcb, Segment seg, unsigned int before, long long now) except -1
     @cython.locals(outer=cython.uint)
     cpdef bint is_duplicate(self, Segment seg, unsigned int left, unsigned int right) except -1
-    @cython.locals(board=Scoreboard, ack=Acknowledgment, elapsed=cython.longlong, offset=cython.longlong)
-    cpdef measure(self, Tcb tcb, Segment seg, bint advanced)
+    @cython.locals(
+        board=Scoreboard, ack=Acknowledgment, elapsed=cython.longlong, offset=cython.longlong, stamp=cython.longlong
+    )
+    cpdef measure(self, Tcb tcb, Segment seg, bint advanced, bint reported)
+    @cython.locals(least=cython.longlong)
+    cpdef bint is_like_others(self, long long sample) except -1
     @cython.locals(board=Scoreboard, lost=cython.longlong, again=cython.longlong, wait=cython.longlong)
     cpdef bint find_losses(self, Tcb tcb, bint advanced, long long now) except -1
     cpdef bint was_recovered(self, Tcb tcb) except -1

@@ -139,11 +139,12 @@ class Recovery:
             self.duplicates += 1
         ack.acked = board.delivered - delivered
         ack.now = now
-        self.measure(tcb, seg, advanced)
+        self.measure(tcb, seg, advanced, reported)
         if advanced and 0 < (una - self.round_end & MASK) < HALF:
             # Data that was sent after the round began. With ">=", a round would begin with the last ACK of a burst, and then pause.
             self.round += 1
             self.round_end = tcb.snd_nxt
+            self.rtt.round_over()
         if self.probing:
             self.answer_to_probe(tcb, seg, advanced, reported, now)
         if self.state != OPEN:
@@ -222,8 +223,11 @@ class Recovery:
         outer = seg.sack_edge(2)
         return (left - outer & MASK) < HALF and (seg.sack_edge(3) - right & MASK) < HALF
 
-    def measure(self, tcb: Tcb, seg: Segment, advanced: bool) -> None:
-        """A round-trip time: of what was sent once, as Karn's rule wants it, or from the echo of a timestamp (RFC 7323 section 4)."""
+    def measure(self, tcb: Tcb, seg: Segment, advanced: bool, reported: bool) -> None:
+        """A round-trip time: of what was sent once, as Karn's rule wants it, or from the echo of a timestamp (RFC 7323 section 4).
+
+        :param reported: the segment has a D-SACK
+        """
         board = self.board
         ack = tcb.context.ack
         ack.rtt = 0
@@ -233,13 +237,26 @@ class Recovery:
                 ack.rtt = max(ack.now - board.latest, 1)
                 self.rtt.measure(max(ack.now - board.earliest, 1))
         elif advanced and tcb.handshake.timestamps and seg.options & OPTION_TIMESTAMPS:
-            # Only an echo of the last retransmission: an older one may have been on its way twice, for as long as the timeout took.
             offset = tcb.handshake.ts_offset
-            if (seg.ts_ecr - board.resent_at // MILLISECOND - offset & MASK) < HALF:
-                elapsed = ack.now // MILLISECOND + offset - seg.ts_ecr & MASK
+            stamp = seg.ts_ecr - offset & MASK
+            if reported and (stamp - board.resent_at // MILLISECOND & MASK) >= HALF:
+                # The ACK of the copy that the echo names was lost, and a later one brought this ACK. To measure from the echo would measure
+                # the timeout. It was the last copy where no other is later, or where that makes a round trip like those before.
+                elapsed = max(ack.now - board.resent_at, 1)
+                if board.copies == 1 and (stamp - board.copied_at // MILLISECOND & MASK) < HALF or self.is_like_others(elapsed):
+                    self.rtt.measure(elapsed)
+                return
+            # Whichever copy has arrived, its echo is exact. Without SACK nobody says whether more than one has.
+            if tcb.handshake.sack or (stamp - board.resent_at // MILLISECOND & MASK) < HALF:
+                elapsed = ack.now // MILLISECOND - stamp & MASK
                 # An echo of what we never sent would be a round trip of days.
                 if elapsed <= MAX_RTT:
                     self.rtt.measure(max(elapsed, 1) * MILLISECOND)
+
+    def is_like_others(self, sample: int) -> bool:
+        """Is a round-trip time among those that were measured, or close to them?"""
+        least = self.board.rack.min_rtt or self.rtt.srtt // 2
+        return least <= sample <= self.rtt.srtt + 4 * self.rtt.rttvar
 
     def find_losses(self, tcb: Tcb, advanced: bool, now: int) -> bool:
         """Was anything found lost that was not known to be?"""
@@ -335,7 +352,7 @@ class Recovery:
             if self.board.original and (tcb.handshake.sack or not self.board.resent_at):
                 counters.TCPSpuriousRTOs += 1
                 counters.TCPLossUndo += 1
-                if self.board.resent_at:
+                if self.rtt.backoff:
                     # Not measured yet, as the ACK is of a retransmission too. Without it the next timeout would be as early (RFC 4015).
                     self.rtt.measure(now - self.board.latest)
                 self.undo(tcb)
@@ -469,9 +486,10 @@ class Recovery:
     # ---- tail loss probe (RFC 8985 section 7) ----
 
     def may_probe(self, tcb: Tcb) -> bool:
-        """Is a probe of use: with SACK, when nothing is known to be missing and none is out?"""
+        """Is a probe of use: with SACK, when nothing is known to be missing, none is out, and the window is open?"""
         return (
             tcb.handshake.sack
+            and tcb.snd_wnd > 0
             and self.state == OPEN
             and not self.probing
             and self.board.sacked == 0

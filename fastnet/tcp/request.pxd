@@ -7,7 +7,7 @@ from fastnet.tcp.sources cimport Source
 
 cdef int ACK, ECE, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
 cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
-cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP
+cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP, SECOND
 
 
 cdef class Request(Timed):
@@ -40,4 +40,6 @@ cdef class Request(Timed):
     )
     @cython.locals(flags=cython.int)
     cpdef send_synack(self, Context context, long long now)
+    @cython.locals(elapsed=cython.longlong)
+    cpdef Py_ssize_t round_trip(self, Segment seg, long long now) except? -1
     cpdef timer_fires(self, long long now)

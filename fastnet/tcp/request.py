@@ -16,7 +16,7 @@ from fastnet._headers import (
     Segment,
 )  # fmt: skip
 from fastnet.tcp.context import Context, Timed
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.sources import Source
 
 
@@ -100,6 +100,23 @@ class Request(Timed):
             self.flow, self.iss, self.irs + 1 & MASK, flags, self.rcv_wnd, context.mss, self.rcv_shift if self.wscale else -1,
             self.sack, self.timestamps, now // MILLISECOND + self.ts_offset & MASK, self.ts_recent,
         )  # fmt: skip
+
+    def round_trip(self, seg: Segment, now: int) -> int:
+        """The round-trip time from the handshake, which a segment completes, ns; 0 where it is not known.
+
+        What was sent once is measured by the clock (Karn's rule), and otherwise by the echo of its timestamp. A SYN goes again after a
+        second: an echo as old as that may be of one that was answered before, and the answer lost.
+        """
+        if self.acked:
+            # It is not the first answer.
+            return 0
+        if self.retries == 0 and self.answered_at == 0:
+            return now - self.born
+        if self.timestamps and seg.options & OPTION_TIMESTAMPS and seg.ts_ecr:
+            elapsed = now // MILLISECOND + self.ts_offset - seg.ts_ecr & MASK
+            if elapsed < SECOND // MILLISECOND:
+                return max(elapsed, 1) * MILLISECOND
+        return 0
 
     def timer_fires(self, now: int) -> None:
         """No final ACK came: the listener decides."""

@@ -21,6 +21,8 @@ cdef class Scoreboard:
     cdef public long long earliest
     cdef public long long latest
     cdef public long long resent_at
+    cdef public long long copied_at
+    cdef public unsigned int copies
     cdef public long long timed_out_at
     cdef public long long lost_again
     cdef public unsigned int untaken

@@ -21,6 +21,7 @@ class Scoreboard:
     :ivar delivered: bytes that have arrived since the connection began
     :ivar earliest, latest: of what the present ACK delivered and was sent only once: when the first and the last went out; 0 without
     :ivar resent_at: of what the present ACK delivered and was sent more than once: when the last went out; 0 without
+    :ivar copies: how many flights of that there are; ``copied_at``: of the last of them, when the copy before its last one went out
     :ivar original: the present ACK delivered something that was sent only once, before ``timed_out_at`` (RFC 5682)
     :ivar lost_again: retransmissions that were found lost too
     :ivar most: flights that there may be at once; twice as many where SACK blocks beside retransmissions cut each of them in two
@@ -28,8 +29,8 @@ class Scoreboard:
     """
 
     __slots__ = (
-        "delivered", "earliest", "flights", "head", "latest", "losses", "lost", "lost_again", "most", "order", "original", "rack",
-        "resent_at", "sacked", "timed_out_at", "untaken",
+        "copied_at", "copies", "delivered", "earliest", "flights", "head", "latest", "losses", "lost", "lost_again", "most", "order",
+        "original", "rack", "resent_at", "sacked", "timed_out_at", "untaken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,6 +45,8 @@ class Scoreboard:
         self.latest = 0
         self.original = False
         self.resent_at = 0
+        self.copies = 0
+        self.copied_at = 0
         self.timed_out_at = 0
         self.lost_again = 0
         self.most = 0
@@ -71,6 +74,7 @@ class Scoreboard:
             self.lost -= size
         flight.over = True
         again = make_flight(flight.seq, flight.end, now)
+        again.before = flight.sent_at
         again.retransmitted = True
         self.flights[i] = again
         order.append(again)
@@ -98,6 +102,7 @@ class Scoreboard:
         self.latest = 0
         self.original = False
         self.resent_at = 0
+        self.copies = 0
 
     def cumulative(self, una: int, now: int) -> None:
         """Everything before SND.UNA has arrived."""
@@ -232,6 +237,7 @@ class Scoreboard:
         flight = self.flights[i]
         tail = make_flight(at, flight.end, flight.sent_at)
         tail.sacked = flight.sacked
+        tail.before = flight.before
         tail.lost = flight.lost
         tail.retransmitted = flight.retransmitted
         flight.end = at
@@ -252,6 +258,8 @@ class Scoreboard:
                 self.original = True
         else:
             self.resent_at = max(self.resent_at, flight.sent_at)
+            self.copied_at = flight.before
+            self.copies += 1
         rack.delivered(flight.sent_at, flight.end, flight.retransmitted, now)
 
     def lose(self, flight: Flight) -> None:
@@ -376,6 +384,7 @@ def make_flight(seq: int, end: int, sent_at: int) -> Flight:
     flight.seq = seq
     flight.end = end
     flight.sent_at = sent_at
+    flight.before = 0
     flight.sacked = False
     flight.lost = False
     flight.retransmitted = False

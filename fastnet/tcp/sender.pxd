@@ -13,7 +13,7 @@ cdef int ACK, FIN, PSH
 cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
 cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, RENEGE_WAIT, CORK_MAX
 cdef int OPEN, SPARE
-cdef int MAX_BACKOFF, BYTES_A_FLIGHT, MIN_FLIGHTS
+cdef int BYTES_A_FLIGHT, MIN_FLIGHTS
 
 
 @cython.final
@@ -31,7 +31,7 @@ cdef class Sender:
     cdef public long long cork_deadline
     cdef public long long sent_at
     cdef public int purpose
-    cdef public int backoff
+    cdef public int probes
     cdef public int unanswered
     cdef public unsigned int resent
     cdef public unsigned char cork
@@ -44,6 +44,9 @@ cdef class Sender:
     cpdef adopt(self, Sender earlier)
     @cython.locals(acked=cython.uint)
     cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
+    cpdef probe_answered(self)
+    @cython.locals(board=Scoreboard)
+    cpdef window_changed(self, Tcb tcb, long long now)
     @cython.locals(unsent=cython.longlong)
     cpdef Py_ssize_t room(self, Tcb tcb) except? -1
     cpdef tell_of_room(self, Tcb tcb)
@@ -71,16 +74,18 @@ cdef class Sender:
     cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1
     @cython.locals(seq=cython.uint)
     cpdef went_out(self, Tcb tcb, long long size, long long now)
-    @cython.locals(recovery=Recovery, probe_at=cython.longlong)
+    @cython.locals(recovery=Recovery)
     cpdef set_timer(self, Tcb tcb, long long now)
     @cython.locals(wait=cython.longlong)
-    cpdef Py_ssize_t probe_timeout(self, Tcb tcb) except? -1
+    cpdef Py_ssize_t probe_due(self, Tcb tcb) except? -1
     @cython.locals(purpose=cython.int)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
     cpdef bint is_stale(self, Tcb tcb, int purpose, long long now) except -1
     @cython.locals(board=Scoreboard)
     cpdef bint retransmission_timeout(self, Tcb tcb, long long now) except -1
     @cython.locals(size=cython.longlong)
-    cpdef send_window_probe(self, Tcb tcb, long long now)
-    @cython.locals(recovery=Recovery, board=Scoreboard, mss=cython.longlong, last=cython.Py_ssize_t, flight=Flight)
+    cpdef bint send_window_probe(self, Tcb tcb, long long now) except -1
+    @cython.locals(
+        recovery=Recovery, board=Scoreboard, mss=cython.longlong, timeout=cython.longlong, last=cython.Py_ssize_t, flight=Flight
+    )
     cpdef send_tail_probe(self, Tcb tcb, long long now)

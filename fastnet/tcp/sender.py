@@ -10,7 +10,6 @@ from fastnet.tcp.recovery import OPEN, Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
 
-MAX_BACKOFF = 16
 MAX_ACK_DELAY = 200 * MILLISECOND
 """How long a peer may keep the ACK of a single segment: added to a tail loss probe's wait (RFC 8985 section 7.2)."""
 PROBE_MIN = 2 * MILLISECOND
@@ -38,8 +37,8 @@ class Sender:
     :ivar full: True when the program was told to wait; an ACK that makes room lets it go on
     :ivar fin_queued: a FIN follows the last byte; ``fin_sent``: it went out
     :ivar urgent: sequence number behind the last urgent byte (SND.UP), -1 without
-    :ivar backoff: how often the timeout was doubled since data was last acknowledged
-    :ivar unanswered: retransmissions and probes since the peer last said anything acceptable
+    :ivar probes: probes of a shut window since data was last acknowledged, or the window was of use
+    :ivar unanswered: timeouts and probes since the peer last said anything acceptable
     :ivar resent: retransmissions since the connection began
     :ivar waiting_since: when the first of those was sent, ns
     :ivar retransmit_at: when the oldest flight is sent again, ns (RFC 6298 section 5)
@@ -48,8 +47,7 @@ class Sender:
     """
 
     __slots__ = (
-        "backoff", "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "locked",
-        "lowat", "moderated",
+        "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "locked", "lowat", "moderated", "probes",
         "purpose", "recovery", "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
     )  # fmt: skip
 
@@ -63,7 +61,7 @@ class Sender:
         self.cork = False
         self.cork_deadline = 0
         self.urgent = -1
-        self.backoff = 0
+        self.probes = 0
         self.unanswered = 0
         self.resent = 0
         self.waiting_since = 0
@@ -103,7 +101,7 @@ class Sender:
         if acked:
             # The FIN is acknowledged like a byte, but is none.
             self.buffer.discard(min(acked, self.buffer.length))
-            self.backoff = 0
+            self.probes = 0
             if self.urgent >= 0 and (tcb.snd_una - self.urgent & MASK) < HALF:
                 # Kept, it would lie ahead again after 2 GB.
                 self.urgent = -1
@@ -113,6 +111,21 @@ class Sender:
         if self.recovery.board.is_reneged():
             self.retransmit_at = min(self.retransmit_at, now + max(self.rtt.srtt // 2, RENEGE_WAIT))
         tcb.send_soon()
+
+    def probe_answered(self) -> None:
+        """An acceptable ACK while nothing is on its way but probes: the window may stay shut as long as it likes (RFC 9293 MUST-37)."""
+        self.unanswered = 0
+        self.waiting_since = 0
+
+    def window_changed(self, tcb: Tcb, now: int) -> None:
+        """The window, which is being probed, is another. If it takes what waits, that goes at once and not when the next probe would."""
+        if tcb.snd_wnd < min(tcb.send_mss(), self.buffer.length):
+            return
+        self.probes = 0
+        if tcb.snd_nxt != tcb.snd_una:
+            # It went out before the window shut, or shrank, and the peer had no room for it.
+            board = self.recovery.board
+            self.resend(tcb, board.flights[board.head], tcb.send_mss(), now)
 
     # ---- room ----
 
@@ -232,7 +245,7 @@ class Sender:
             self.waiting_since = now
         if offset == 0:
             # The oldest of all had its turn just now (RFC 6675 section 5, step 4.2, tcp_xmit_retransmit_queue()).
-            self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+            self.retransmit_at = now + self.rtt.backed_off(self.probes)
         return size
 
     def send_new(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
@@ -345,7 +358,9 @@ class Sender:
             # Bytes to send and none on their way: the window is shut.
             if self.purpose != WINDOW_PROBE:
                 self.purpose = WINDOW_PROBE
-                self.deadline = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+                self.deadline = now + self.rtt.backed_off(self.probes)
+                if self.waiting_since:
+                    self.deadline = tcb.no_later(self.deadline, self.waiting_since)
         else:
             self.purpose = RETRANSMIT
             if self.waiting_since:
@@ -355,18 +370,15 @@ class Sender:
                 self.purpose = REORDER
                 self.deadline = min(recovery.reorder_deadline, self.retransmit_at)
             elif recovery.may_probe(tcb):
-                probe_at = self.sent_at + self.probe_timeout(tcb)
-                if probe_at < self.retransmit_at:
-                    self.purpose = TAIL_PROBE
-                    self.deadline = probe_at
+                self.purpose = TAIL_PROBE
+                self.deadline = self.probe_due(tcb)
         tcb.wake_at(self.deadline)
 
-    def probe_timeout(self, tcb: Tcb) -> int:
-        """PTO (RFC 8985 section 7.2), ns."""
+    def probe_due(self, tcb: Tcb) -> int:
+        """When a tail loss probe is due, ns: after the PTO, or in place of the timeout if that comes first (RFC 8985 section 7.2)."""
         wait = 2 * self.rtt.srtt
-        if (tcb.snd_nxt - tcb.snd_una & MASK) <= tcb.send_mss():
-            return wait + MAX_ACK_DELAY
-        return wait + PROBE_MIN
+        wait += MAX_ACK_DELAY if (tcb.snd_nxt - tcb.snd_una & MASK) <= tcb.send_mss() else PROBE_MIN
+        return min(self.sent_at + wait, self.retransmit_at)
 
     def timeout(self, tcb: Tcb, now: int) -> bool:
         """The wheel fired. False when the peer has been silent for too long (R2 of RFC 9293 section 3.8.3)."""
@@ -384,7 +396,8 @@ class Sender:
         elif purpose == TAIL_PROBE:
             self.send_tail_probe(tcb, now)
         elif purpose == WINDOW_PROBE:
-            self.send_window_probe(tcb, now)
+            if not self.send_window_probe(tcb, now):
+                return False
         else:
             if not self.retransmission_timeout(tcb, now):
                 return False
@@ -400,7 +413,7 @@ class Sender:
         if purpose == RETRANSMIT:
             return now < self.retransmit_at
         if purpose == TAIL_PROBE:
-            return not self.recovery.may_probe(tcb) or now < self.sent_at + self.probe_timeout(tcb)
+            return not self.recovery.may_probe(tcb) or now < self.probe_due(tcb)
         return False
 
     def retransmission_timeout(self, tcb: Tcb, now: int) -> bool:
@@ -412,7 +425,6 @@ class Sender:
         if tcb.gave_up(self.unanswered, self.waiting_since, now):
             return False
         self.unanswered += 1
-        self.backoff += 1
         if self.unanswered >= tcb.context.settings.tcp_retries1 and tcb.snd_wnd:
             self.recovery.suspect_path(tcb, now)
         if self.unanswered == tcb.context.settings.tcp_retries1:
@@ -424,30 +436,42 @@ class Sender:
         if tcb.snd_wnd == 0:
             # The window shut, or shrank, over what is on its way: that is probed, not lost (RFC 9293 section 3.8.6).
             counters.TCPWinProbe += 1
-            self.resend(tcb, board.flights[board.head], tcb.send_mss(), now)
+            self.probes += 1
         else:
             self.recovery.timed_out(tcb, now)
-        self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+            self.rtt.back_off()
+        # Whatever CWND is: what else has been sent may fill it (section 5.4).
+        self.resend(tcb, board.flights[board.head], tcb.send_mss(), now)
         return True
 
-    def send_window_probe(self, tcb: Tcb, now: int) -> None:
-        """One byte beyond a window that is shut, or what a silly one takes (RFC 9293 sections 3.8.6.1 and 3.8.6.2.1).
+    def send_window_probe(self, tcb: Tcb, now: int) -> bool:
+        """A probe of a shut window, or what a silly one takes (RFC 9293 sections 3.8.6.1 and 3.8.6.2.1). False when it was the last.
 
-        From now on it is retransmitted like anything else.
+        The probe is Linux's (tcp_xmit_probe_skb()): no data, and a sequence number that has been acknowledged, which the peer must answer.
+        A byte that the peer has no room for would be a hole, and its repair would bring CWND down.
         """
-        tcb.context.counters.TCPWinProbe += 1
-        if tcb.snd_nxt == tcb.snd_una and self.buffer.length:
-            # What a small window takes, else one byte.
-            size = max(1, min(self.buffer.length, tcb.snd_wnd, tcb.send_mss()))
+        if tcb.snd_wnd:
+            tcb.context.counters.TCPWinProbe += 1
+            size = min(self.buffer.length, tcb.snd_wnd, tcb.send_mss())
             size = tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
             self.went_out(tcb, size, now)
-            self.backoff += 1
-            self.retransmit_at = now + self.rtt.backed_off(min(self.backoff, MAX_BACKOFF))
+            self.retransmit_at = now + self.rtt.rto
+            return True
+        if tcb.gave_up(self.unanswered, self.waiting_since, now):
+            return False
+        tcb.context.counters.TCPWinProbe += 1
+        self.unanswered += 1
+        self.probes += 1
+        if self.waiting_since == 0:
+            self.waiting_since = now
+        tcb.put(tcb.snd_una - 1 & MASK, ACK, now)
+        return True
 
     def send_tail_probe(self, tcb: Tcb, now: int) -> None:
         """A tail loss probe: new data if some may go, else the last flight again (RFC 8985 section 7.3)."""
         recovery = self.recovery
         mss = tcb.send_mss()
+        timeout = now + self.rtt.rto
         if self.send_new(tcb, mss, mss, now):
             recovery.probe_sent(tcb, False)
         else:
@@ -459,4 +483,7 @@ class Sender:
                 flight = board.flights[last + 1]
             self.resend(tcb, flight, mss, now)
             recovery.probe_sent(tcb, True)
-        self.retransmit_at = now + self.rtt.rto
+            if not tcb.handshake.timestamps:
+                # Its ACK will measure nothing. If the round trip has become as long as this, only a longer timeout will (Karn's algorithm).
+                self.rtt.back_off()
+        self.retransmit_at = timeout

@@ -48,8 +48,8 @@ RESULTS = Path(__file__).with_name("results.tsv")
 COLUMNS = ("module", "line", "function", "before", "after", "result", "by", "drawn")
 REACH = BUILD / "reach.json"
 SUITE = ["tests/protocol", "tests/server", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
-SUITE += ["tests/sweep", "tests/cli", "tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py", "tests/test_twins.py"]
-SUITE += ["tests/test_pytest_plugin.py"]
+SUITE += ["tests/sweep", "tests/cli", "tests/load", "tests/test_clock.py", "tests/test_house.py", "tests/test_servers.py"]
+SUITE += ["tests/test_twins.py", "tests/test_pytest_plugin.py"]
 LEFT_OUT = ["tests/doors/test_cpython.py", "tests/wire/test_aio_cpython.py", "tests/test_mutate.py"]
 """Suites of others that run for minutes in a process of their own."""
 TIMED = ("tests/doors", "tests/wire", "tests/aio")

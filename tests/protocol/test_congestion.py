@@ -61,23 +61,25 @@ def test_the_timeout_is_computed_as_rfc_6298_says(samples: list[int], srtt: floa
 
 
 def test_karns_rule() -> None:
-    """RFC 9293 MUST-18: what was sent twice measures nothing; the backed-off timeout stays until something that was sent once does."""
+    """RFC 9293 MUST-18, RFC 6298 section 5: what was sent twice measures nothing, and the timeout stays backed off until something that
+    was sent once does."""
     wire = Wire()
     peer, connection = connected(wire, delay=0.1)
     connection.send(b"x" * 100)
     wire.sent()
     rtt = connection.sender.rtt
     assert rtt.srtt == 100_000_000
-    before = (rtt.srtt, rtt.rttvar, rtt.rto)
+    before = (rtt.srtt, rtt.rttvar, 2 * rtt.rto)
     assert len(wire.wait(0.5)) == 1
     wire.wait(0.05)
     ack(peer, 101)
-    assert (rtt.srtt, rtt.rttvar, rtt.rto) == before
+    assert (rtt.srtt, rtt.rttvar, rtt.rto) == before and rtt.backoff == 1
     connection.send(b"y" * 100)
     wire.sent()
-    wire.wait(0.2)
+    assert wire.wait(0.59) == [], "the timeout is 600 ms now"
     ack(peer, 201)
-    assert rtt.srtt == 112_500_000
+    assert rtt.srtt == 100_000_000 + 490_000_000 // 8 and rtt.backoff == 0
+    assert rtt.rto == rtt.srtt + 4 * rtt.rttvar
 
 
 def test_the_timeout_follows_the_measurements() -> None:
@@ -98,6 +100,7 @@ def test_the_timeout_follows_the_measurements() -> None:
     assert (rtt.srtt, rtt.rttvar, rtt.rto) == (400 * ms, 259.375 * ms, 1437.5 * ms)
     for _ in range(100):
         rtt.measure(10 * ms)
+        rtt.round_over()
     assert abs(rtt.srtt - 10 * ms) < ms and rtt.rto == rtt.srtt + 200 * ms
     assert [rtt.backed_off(n) for n in (0, 1, 5)] == [rtt.rto, 2 * rtt.rto, 32 * rtt.rto]
     rtt.measure(200_000 * ms)
@@ -137,11 +140,12 @@ def test_what_a_duplicate_ack_is(why: str, lost: bool) -> None:
 
 
 def test_a_handshake_with_retransmissions_measures_nothing() -> None:
+    """RFC 6298 section 5.7: an RTO of 3 s for data after it."""
     wire = Wire()
     _peer, connection = connected(wire, delay=1.5)
     connection.send(b"x")
     wire.sent()
-    assert connection.sender.rtt.srtt == 0 and connection.sender.rtt.rto == 1_000_000_000
+    assert connection.sender.rtt.srtt == 0 and connection.sender.rtt.rto == 3_000_000_000
 
 
 def test_the_timeout_stays_bounded_however_often_it_doubles() -> None:
@@ -222,7 +226,7 @@ def test_backoff_doubles_up_to_two_minutes() -> None:
     connection.send(b"x")
     wire.sent()
     times = [when for when, _ in wire.wait(800)]
-    assert [round(b - a) for a, b in zip([0.0, *times], times, strict=False)] == [1, 2, 4, 8, 16, 32, 64, 120, 120, 120, 120, 120]
+    assert [round(b - a) for a, b in zip([0.0, *times], times, strict=False)] == [3, 6, 12, 24, 48, 96, 120, 120, 120, 120, 120]
 
 
 def test_another_algorithm() -> None:

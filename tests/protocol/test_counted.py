@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.packet import Raw
 
 from fastnet._ring import PacketRing
 from fastnet.clock import ManualClock
-from fastnet.devices import LoopbackDevice
+from fastnet.devices import LoopbackDevice, MemoryDevice
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.containment import contain_door
 from fastnet.tcp.states import State
 from tests.peer import MILLISECOND, PEER, SECOND, STACK, Peer, Wire, call
 
@@ -148,11 +151,58 @@ def test_answers_in_time_wait_are_held_back() -> None:
         wire.now += MILLISECOND
         assert len(peer.put("A", seq, ack)) == answered, (seq, ack)
     assert counts(wire, "TCPACKSkippedTimeWait") == [3]
-    wire.now += 500 * MILLISECOND
+    wire.now += 498 * MILLISECOND
+    assert peer.put("A", 10, 3) == [] and counts(wire, "TCPACKSkippedTimeWait") == [4]
+    wire.now += MILLISECOND
     assert len(peer.put("A", 10, 3)) == 1
     for _ in range(3):
         assert len(peer.put("A", 9, 2, b"data")) == 1, "data is always answered"
-    assert counts(wire, "TCPACKSkippedTimeWait") == [3]
+    assert counts(wire, "TCPACKSkippedTimeWait") == [4]
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_two_ends_that_answer_each_other_come_to_an_end(probe: bool) -> None:
+    """Each time the same segment waits twice as long for an answer; a probe of ours or of another number does not."""
+    wire, peer, _ = connected(tcp_invalid_ratelimit=0)
+    peer.put("A", 1, 1, b"abc")
+    wire.wait(1)
+    seq = 3 if probe else 70_000
+    answered = [len(peer.put("A", seq, 1)) for _ in range(3)]
+    assert answered == ([1, 1, 1] if probe else [1, 0, 0])
+    if not probe:
+        for wait in (500, 1000, 2000, 4000):
+            wire.now += (wait - 1) * MILLISECOND
+            assert peer.put("A", seq, 1) == [], wait
+            wire.now += MILLISECOND
+            assert len(peer.put("A", seq, 1)) == 1, wait
+        assert len(peer.put("A", seq + 1, 1)) == 1, "another one"
+        assert len(peer.put("A", seq, 1)) == 1, "and then this one is new again"
+
+
+@pytest.mark.endpoint_fails
+def test_nothing_is_sent_to_a_device_that_failed() -> None:
+    """Its connections end with ENETDOWN, without RSTs that nobody would get; what had come can be read."""
+    wire, peer, connection = connected()
+    peer.put("A", 1, 1, b"last")
+    _, opening, _ = call(wire, port=99)
+    wire.stack.fail(OSError(5, "gone"))
+    wire.stack.round_over(wire.now)
+    assert connection.state == opening.state == State.CLOSED and connection.error == opening.error == errno.ENETDOWN
+    assert counts(wire, "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails", "TcpCurrEstab") == [0, 1, 1, 0]
+    assert wire.device.drain() == [] and connection.receive(9) == b"last"
+
+
+@pytest.mark.endpoint_fails
+def test_whose_code_fails_is_reset_where_there_is_a_peer_that_knows_it() -> None:
+    """Not in SYN-SENT; and what is over already is not ended again."""
+    wire, _, connection = connected()
+    _, opening, _ = call(wire, port=99)
+    for each, resets in ((opening, 0), (connection, 1)):
+        contain_door(wire.stack.context, each, ValueError("of the test"), wire.now)
+        assert len(wire.sent()) == wire.counter("TcpOutRsts") == resets
+        assert each.state == State.CLOSED and each.error == errno.ECONNABORTED and each.id == -1
+    contain_door(wire.stack.context, connection, ValueError("again"), wire.now)
+    assert counts(wire, "TcpOutRsts", "TcpEstabResets", "TcpAttemptFails", "EndpointFailures") == [1, 1, 1, 3] and not wire.sent()
 
 
 def test_memory_that_is_short() -> None:
@@ -227,3 +277,31 @@ def test_a_loopback_that_is_full(limit: int, already: int) -> None:
         stack.connect("198.18.0.1", port)
     stack.flush(SECOND)
     assert stack.counters.DeviceTxErrors == 2 and stack.counters.IpOutRequests == 3
+
+
+def test_the_way_to_itself_is_made_when_it_is_taken() -> None:
+    """Not for connections to others, nor where the device loops back."""
+    wire = Wire()
+    wire.stack.connect(PEER, 80)
+    assert wire.stack.hairpin is None
+    wire.stack.connect(STACK, 80)
+    assert wire.stack.hairpin is not None
+    looping = Stack(LoopbackDevice(), ("198.18.0.1",), clock=ManualClock(SECOND))
+    looping.connect("198.18.0.1", 80)
+    assert looping.hairpin is None
+
+
+def test_4096_packets_may_wait_for_the_stack_itself() -> None:
+    """The next is dropped and counted, as by a link; nothing else is lost."""
+    stack = Stack(MemoryDevice(), (STACK,), clock=ManualClock(SECOND), slots=5000)
+    stack.connect(STACK, 80)
+    stack.flush(SECOND)
+    ring = stack.sending
+    address = bytes(map(int, STACK.split(".")))
+    for i in range(4098):
+        ring.append(bytes(12) + address + address + i.to_bytes(2, "big"))
+    assert stack.hairpin is not None
+    before = stack.counters.DeviceTxErrors
+    stack.hairpin.divert(ring)
+    assert len(stack.hairpin.waiting) == 4096 and stack.counters.DeviceTxErrors == before + 2
+    assert int.from_bytes(stack.hairpin.waiting[-1][20:22], "big") == 4095

@@ -182,12 +182,18 @@ def test_only_new_data_may_be_marked() -> None:
 
 
 def test_a_probe_of_a_shut_window_may_not_be_marked() -> None:
-    """Section 6.1.6."""
+    """Section 6.1.6, with data and without."""
     it = Agreed()
     it.peer.put("A", 1, 1, window=0)
     it.connection.send(b"abc")
     probes = [packet for _, packet in it.wire.wait(2)]
-    assert probes and codepoints(probes) == [0] * len(probes) and bytes(probes[0][TCP].payload) == b"a"
+    assert probes and codepoints(probes) == [0] * len(probes)
+    it = Agreed()
+    it.connection.send(b"abc")
+    it.wire.sent()
+    it.peer.put("A", 1, 1, window=0)
+    probes = [packet for _, packet in it.wire.wait(2)]
+    assert probes and codepoints(probes) == [0] * len(probes) and bytes(probes[0][TCP].payload) == b"abc"
 
 
 def test_the_ds_field_stays_the_programs() -> None:

@@ -206,7 +206,14 @@ def test_timeouts_double() -> None:
     assert talk.congestion.cwnd == MSS and talk.congestion.ssthresh == 2 * MSS
     talk.ack(1)
     talk.send(1)
-    assert talk.wait(310) == [(300.0, 1)], "the backoff ends with the first ACK; Karn: the round trip of a retransmission measures nothing"
+    assert talk.wait(9590) == [], "Karn: the round trip of a retransmission measures nothing, and the timeout stays as it is"
+    assert talk.wait(20) == [(10.0, 1)]
+    talk.ack(2)
+    talk.send(1)
+    assert talk.wait(19_190) == []
+    talk.ack(3)
+    talk.send(1)
+    assert talk.connection.sender.rtt.backoff == 0 and talk.wait(60_000), "something that was sent once ends that"
 
 
 @pytest.mark.parametrize("name", ["cubic", "reno"])

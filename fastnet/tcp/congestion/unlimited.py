@@ -18,10 +18,12 @@ class Unlimited(CongestionControl):
         """Nothing changes."""
 
     def timed_out(self, in_flight: int, now: int) -> None:
-        """Nothing changes."""
+        """Everything may go again; a recovery that the timer ended had sent only what arrived."""
+        self.cwnd = NO_THRESHOLD
 
     def timed_out_again(self) -> None:
-        """Nothing changes."""
+        """The same."""
+        self.cwnd = NO_THRESHOLD
 
     def recovered(self, now: int) -> None:
         """Recovery sent what arrived; now everything may go again."""

@@ -1,0 +1,143 @@
+"""TCP_INFO, field by field, of connections whose every number is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scapy.layers.inet import TCP
+
+from fastnet.tcp.connection import Connection
+from fastnet.tcp.listener import Listener
+from fastnet.tcp.states import State
+from fastnet.tcpinfo import FIELDS, LAYOUT, NAMES, tcp_info
+from tests.peer import MILLISECOND, SECOND, Peer, Wire, call
+
+
+def info(wire: Wire, connection: Connection | None = None, listener: Listener | None = None) -> dict[str, int]:
+    """Every field that is not 0."""
+    values = LAYOUT.unpack(tcp_info(connection, listener, wire.now))
+    return {name: value for name, value in zip(NAMES, values, strict=True) if value}
+
+
+def differs(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    return {name: after.get(name, 0) for name in NAMES if before.get(name, 0) != after.get(name, 0)}
+
+
+def test_the_layout_is_linuxs() -> None:
+    """include/uapi/linux/tcp.h: where the fields are that programs look for most."""
+    offsets = {}
+    at = 0
+    for kind, names in FIELDS:
+        size = {"B": 1, "I": 4, "Q": 8}[kind]
+        for name in names.split():
+            offsets[name] = at
+            at += size
+    known = {"rto": 8, "unacked": 24, "rtt": 68, "snd_cwnd": 80, "total_retrans": 100, "pacing_rate": 104, "min_rtt": 148, "snd_wnd": 228}
+    assert {name: offsets[name] for name in known} == known
+    assert LAYOUT.size == at == 240
+
+
+def test_nothing_and_a_listener() -> None:
+    wire = Wire()
+    assert info(wire) == {"state": State.CLOSED, "snd_mss": 536, "rto": 1_000_000}
+    listener = wire.stack.listen("0.0.0.0", 80, 7)
+    assert info(wire, None, listener) == {"state": State.LISTEN, "sacked": 7}
+    Peer(wire).open_without_accept()
+    assert info(wire, None, listener) == {"state": State.LISTEN, "unacked": 1, "sacked": 7}
+
+
+def test_an_open_that_is_not_over() -> None:
+    wire = Wire()
+    _, connection, _ = call(wire)
+    first = info(wire, connection)
+    assert first["state"] == State.SYN_SENT and "options" not in first and "wscale" not in first and "retransmits" not in first
+    assert first["unacked"] == 1 and first["snd_cwnd"] == 10 and first["pmtu"] == 1500
+    wire.wait(3.5)
+    later = info(wire, connection)
+    assert later["retransmits"] == 2 and later["total_retrans"] == 2
+    connection.handshake.retries = 300
+    assert info(wire, connection)["retransmits"] == 255 and info(wire, connection)["total_retrans"] == 300
+
+
+def connected(options: list[Any]) -> tuple[Wire, Peer, Connection]:
+    wire = Wire()
+    listener = wire.stack.listen("0.0.0.0", 80)
+    peer = Peer(wire)
+    peer.syn(options)
+    wire.now += 40 * MILLISECOND
+    peer.put("A", 1, 1, window=1000, options=[("Timestamp", (8, 0))] if any(name == "Timestamp" for name, _ in options) else [])
+    connection = listener.accept()
+    assert connection is not None
+    return wire, peer, connection
+
+
+def test_a_new_connection() -> None:
+    """Without options, and with all of them."""
+    wire, _, connection = connected([("MSS", 1000)])
+    wire.now += 70 * MILLISECOND
+    assert info(wire, connection) == {
+        "state": State.ESTABLISHED, "rto": 1_000_000, "snd_mss": 1000, "rcv_mss": 536, "last_ack_recv": 70, "pmtu": 1500,
+        "rcv_ssthresh": 65535, "rtt": 40_000, "rttvar": 20_000, "snd_ssthresh": 0x7FFFFFFF, "snd_cwnd": 10, "advmss": 1460,
+        "reordering": 3, "min_rtt": 40_000, "snd_wnd": 1000, "rcv_wnd": 65535,
+    }  # fmt: skip
+    wire, _, connection = connected([("MSS", 1000), ("SAckOK", b""), ("WScale", 3), ("Timestamp", (7, 0))])
+    told = info(wire, connection)
+    assert told["options"] == 1 | 2 | 4 and told["wscale"] == 3 | 7 << 4 and told["snd_mss"] == 988 and told["advmss"] == 1448
+    assert told["snd_wnd"] == 8000
+    connection.user_mss = 600
+    assert info(wire, connection)["advmss"] == 588
+
+
+def test_what_was_received() -> None:
+    wire, peer, connection = connected([("MSS", 1000)])
+    peer.put("A", 1, 1, bytes(700))
+    wire.now += 30 * MILLISECOND
+    told = info(wire, connection)
+    assert told["rcv_mss"] == 700 and told["last_data_recv"] == 30 and told["ato"] == 40_000
+    assert told["rcv_space"] == told["rcv_ssthresh"] == 131072 and told["rcv_wnd"] == 65535 - 700
+    connection.need_patience().probes = 4
+    assert info(wire, connection)["probes"] == 4
+
+
+def test_what_is_on_its_way() -> None:
+    """Segments are counted as Linux does: a rest is one too."""
+    wire, peer, connection = connected([("MSS", 1000), ("SAckOK", b"")])
+    peer.put("A", 1, 1, window=60_000)
+    connection.send(bytes(12_500))
+    assert len(wire.sent()) == 10
+    wire.now += 20 * MILLISECOND
+    told = info(wire, connection)
+    assert told["unacked"] == 10 and told["notsent_bytes"] == 2_500 and told["last_data_sent"] == 20 and "ca_state" not in told
+    assert told["snd_cwnd"] == 10 and told["snd_ssthresh"] == 0x7FFFFFFF and "retransmits" not in told and "sacked" not in told
+    peer.put("A", 1, 1, options=[("SAck", (peer.irs + 1001, peer.irs + 4001))], window=60_000)
+    told = info(wire, connection)
+    assert told["ca_state"] == 3 and told["sacked"] == 3 and told["snd_ssthresh"] <= 10
+    assert told["retrans"] == 1 and told["total_retrans"] == 1
+    wire.wait(10)
+    told = info(wire, connection)
+    assert told["ca_state"] == 4 and told["retransmits"] >= 2 and told["backoff"] == told["retransmits"] and told["lost"] >= 1
+    sender = connection.sender
+    assert sender is not None
+    assert told["rto"] == sender.rtt.backed_off(sender.backoff) // 1000 and told["rto"] > 1_000_000
+    assert told["total_retrans"] == sender.resent > 2
+    sender.unanswered = sender.backoff = 256
+    told = info(wire, connection)
+    assert told["retransmits"] == told["backoff"] == 255
+    peer.put("A", 1, 10_001, window=60_000)
+    told = info(wire, connection)
+    assert "ca_state" not in told and "lost" not in told and "retransmits" not in told and "last_ack_recv" not in told
+
+
+def test_after_the_end() -> None:
+    """What is over still tells its state, and that it was sent again."""
+    wire, peer, connection = connected([("MSS", 1000)])
+    before = info(wire, connection)
+    connection.abort(wire.now)
+    assert differs(before, info(wire, connection)) == {"state": State.CLOSED}
+    wire, peer, connection = connected([("MSS", 1000)])
+    connection.shutdown()
+    (fin,) = wire.sent()
+    assert fin[TCP].flags == "FA"
+    peer.put("FA", 1, 2)
+    wire.now += SECOND
+    assert info(wire, connection)["state"] == State.TIME_WAIT
