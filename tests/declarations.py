@@ -161,6 +161,20 @@ def differences(pxd: str, py: str) -> list[str]:
     return found
 
 
+def out_of_reach(py: str, declared: dict[str, list[str]]) -> list[str]:
+    """Names that a file imports from a compiled module and that are C's alone there: the import fails, but only when both are compiled.
+
+    :param declared: compiled module -> the globals that its ``.pxd`` declares
+    """
+    return [
+        f"{name.name} of {node.module}"
+        for node in ast.walk(ast.parse(py))
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+        if name.name in declared.get(node.module or "", [])
+    ]
+
+
 def lookups(module: str) -> Counter[str]:
     """How often each function of a hot module asks Python, as the C that Cython wrote has it; what raises, and ``def`` lines, left out."""
     source = ROOT / "fastnet" / f"{module}.py"

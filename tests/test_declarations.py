@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.declarations import HOT, LIST, ROOT, differences, listed, lookups
+from tests.declarations import HOT, LIST, ROOT, differences, listed, lookups, of_pxd, out_of_reach
 
 PAIRS = [path for path in sorted((ROOT / "fastnet").rglob("*.pxd")) if path.with_suffix(".py").exists()]
 MODULE = '''
@@ -62,6 +62,22 @@ def test_what_is_declared_is_there(path: Path) -> None:
 )
 def test_each_difference_is_found(old: str, new: str, says: list[str]) -> None:
     assert differences(DECLARED.replace(old, new, 1), MODULE) == says
+
+
+def test_what_is_imported_can_be() -> None:
+    """A global that a ``.pxd`` types is C's alone: what several modules use stands in one without a ``.pxd`` (numbers.py)."""
+    declared = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): of_pxd(path.read_text()).names
+        for path in (ROOT / "fastnet").rglob("*.pxd")
+    }
+    found = {
+        str(path.relative_to(ROOT)): names
+        for folder in ("fastnet", "tests", "bench")
+        for path in (ROOT / folder).rglob("*.py")
+        if (names := out_of_reach(path.read_text(), declared))
+    }
+    assert found == {}
+    assert out_of_reach("from fastnet.a import B, C", {"fastnet.a": ["C"]}) == ["C of fastnet.a"]
 
 
 @pytest.mark.parametrize("module", HOT)

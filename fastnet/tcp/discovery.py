@@ -3,10 +3,10 @@
 Made for a connection when its path turns out to be narrower than the handshake agreed, so most connections have none.
 """
 
-from fastnet.tcp.numbers import HALF, MASK, SECOND
+from fastnet.tcp.numbers import HALF, IGNORING, MASK, SECOND
 from fastnet.tcp.paths import Path
 from fastnet.tcp.scoreboard import Scoreboard
-from fastnet.tcp.tcb import IGNORING, Tcb
+from fastnet.tcp.tcb import Tcb
 
 HEADERS = 40
 """Bytes of a packet beside data and options."""

@@ -13,15 +13,11 @@ from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.discovery import Discovery
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.flights import Flight
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
+from fastnet.tcp.numbers import HALF, LOSS, MASK, MILLISECOND, OPEN, RECOVERY
 from fastnet.tcp.rack import DUP_THRESH
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.scoreboard import Scoreboard
 from fastnet.tcp.tcb import Tcb
-
-OPEN = 0
-RECOVERY = 1
-LOSS = 2
 
 MAX_RTT = 120_000
 """Milliseconds: no round trip that an echo of our timestamp claims is longer than the longest timeout."""

@@ -5,8 +5,8 @@ from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.discovery import SPARE
 from fastnet.tcp.flights import Flight
-from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
-from fastnet.tcp.recovery import OPEN, Recovery
+from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS, OPEN
+from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fastnet._ring import PacketRing
-from fastnet.aio.reactor import OTHERS, STACK, Door, Reactor
+from fastnet.aio.reactor import Door, Reactor
 from fastnet.clock import ManualClock
 from fastnet.devices import MemoryDevice
 from fastnet.driver import Driver
@@ -20,6 +20,8 @@ from tests.peer import SECOND
 
 MILLISECOND = 1_000_000
 ADDRESS = "198.18.0.2"
+STACK, OTHERS = 1, 2
+"""Bits of what ``sleep`` says, as fastnet/aio/reactor.py has them."""
 
 
 class Told(Door):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastnet.tcp.congestion import ALGORITHMS, algorithm, checked
-from fastnet.tcp.congestion.base import MOST, CongestionControl, check
+from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.containment import contain_door
 from fastnet.tcp.numbers import MASK
@@ -51,7 +51,7 @@ def test_the_bounds_of_a_policys_options() -> None:
             Accept(kind=kind)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "lowest", "highest"), [("cwnd", 1, MOST), ("ssthresh", 1, MOST), ("mss", 1, 0xFFFF)])
+@pytest.mark.parametrize(("name", "lowest", "highest"), [("cwnd", 1, MASK), ("ssthresh", 1, MASK), ("mss", 1, 0xFFFF)])
 def test_the_bounds_of_a_congestion_control(name: str, lowest: int, highest: int) -> None:
     """A CWND of less than a segment is possible; one of nothing would send nothing, for ever."""
     control = algorithm("reno")(1000)
