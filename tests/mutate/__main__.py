@@ -558,12 +558,13 @@ def main() -> int:
         elif not (arguments.tcp and arguments.rest):
             # Half of the page is asked for: the other half stays.
             kept = [outcome for outcome in load() if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]
+    name = drawn(arguments.seed)
     find_reach(arguments.reach)
     outcomes = run(chosen, Reach(arguments.budget), arguments.workers, arguments.minutes)
     if not arguments.only:
         sampled = {outcome.mutant: outcome.drawn for outcome in kept}
         for outcome in outcomes:
-            outcome.drawn = sampled.get(outcome.mutant) or drawn(arguments.seed)
+            outcome.drawn = sampled.get(outcome.mutant) or name
         done = {outcome.mutant for outcome in outcomes}
         outcomes += (outcome for outcome in kept if outcome.mutant not in done)
         outcomes.sort(key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))
