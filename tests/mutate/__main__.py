@@ -72,7 +72,8 @@ IN_PROCESSES = {
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
 DEFAULT_TIME = 2.0
 FIRST = 5
-LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in ("buffer", "checksum", "demux", "flow", "headers", "ring", "timer")}
+LEAVES = ("buffer", "checksum", "demux", "flow", "headers", "ports", "ring", "timer", "writer")
+LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in LEAVES}
 
 
 @dataclass
