@@ -112,6 +112,13 @@ def test_samples_add_up_until_their_lines_change(monkeypatch: pytest.MonkeyPatch
     assert mutate.load() == []
 
 
+def test_a_line_keeps_its_tests_when_it_moves() -> None:
+    old = {"tests": [["t", 1.0]], "lines": {"m.py": {"1": [0], "2": [0], "3": [0]}, "n.py": {"5": [0]}}, "sources": {"m.py": "a\nb\nc\n"}}
+    new = mutate.moved(old, {"m.py": "x\na\nB\nc\n"})
+    assert new["lines"] == {"m.py": {"2": [0], "4": [0]}, "n.py": {"5": [0]}} and new["tests"] == old["tests"]
+    assert mutate.moved(old, {"m.py": "a\nb\nc\n"})["lines"] == old["lines"]
+
+
 def test_a_part_of_the_modules_can_be_sampled() -> None:
     chosen = mutate.sample(5, 40, 20, leaves=False, parts=("fastnet/tcp/gate.py", "fastnet/aio/"))
     assert {mutant.path for mutant in chosen if mutant.path.startswith("fastnet/tcp")} == {"fastnet/tcp/gate.py"}

@@ -11,6 +11,7 @@ out of the page, and at the next run out of the table.
 
 It works in copies of the tree under build/mutate. The protocol runs uncompiled; a leaf is built anew for each of its mutants. Which
 tests reach a line is found by running them all under coverage.py: once, then those of files that have changed, all with ``--reach``.
+A line of a module keeps its tests when it moves.
 The tests that take least time run first, and one that has noticed a change to the same module before those. A mutant has survived when
 none of the tests that reach its line has failed, or none of those that together take less than ``--budget`` seconds. A kill by a test
 that depends on real time has to happen twice.
@@ -33,6 +34,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -70,7 +72,8 @@ IN_PROCESSES = {
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
 DEFAULT_TIME = 2.0
 FIRST = 5
-LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in ("buffer", "checksum", "demux", "flow", "headers", "ring", "timer")}
+LEAVES = ("buffer", "checksum", "demux", "flow", "headers", "ports", "ring", "timer", "writer")
+LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in LEAVES}
 
 
 @dataclass
@@ -328,6 +331,7 @@ def find_reach(anew: bool) -> None:
     began = time.time()
     tree = BUILD / "tree0"
     refresh(tree)
+    sources = {str(path.relative_to(tree)): path.read_text() for path in tree.glob("fastnet/**/*.py")}
     anew = anew or not REACH.exists()
     what = SUITE
     if not anew:
@@ -336,6 +340,8 @@ def find_reach(anew: bool) -> None:
         what = [str(path.relative_to(ROOT)) for path in files if path.stat().st_mtime > last]
         what = [name for name in what if name not in LEFT_OUT]
         if not what:
+            REACH.write_text(json.dumps({**moved(json.loads(REACH.read_text()), sources), "sources": sources}))
+            os.utime(REACH, (last, last))
             return
         print("changed:", *what, flush=True)
     environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": str(tree)}
@@ -347,10 +353,24 @@ def find_reach(anew: bool) -> None:
     print((BUILD / "reach.log").read_text().splitlines()[-1], flush=True)
     new = json.loads(found.read_text())
     if not anew:
-        new = merged(json.loads(REACH.read_text()), new, what)
-    REACH.write_text(json.dumps(new))
+        new = merged(moved(json.loads(REACH.read_text()), sources), new, what)
+    REACH.write_text(json.dumps({**new, "sources": sources}))
     # What has changed while the tests ran has changed since.
     os.utime(REACH, (began, began))
+
+
+def moved(old: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+    """What is known of lines, for the modules as they are now: a line has its tests wherever it is by now; a new one has none yet."""
+    lines: dict[str, dict[str, list[int]]] = {}
+    for path, reached in old["lines"].items():
+        before, now = old["sources"].get(path), sources.get(path)
+        if before is None or now is None or before == now:
+            lines[path] = reached
+            continue
+        matcher = SequenceMatcher(None, before.splitlines(), now.splitlines(), autojunk=False)
+        places = {str(i + k + 1): str(j + k + 1) for i, j, size in matcher.get_matching_blocks() for k in range(size)}
+        lines[path] = {places[line]: tests for line, tests in reached.items() if line in places}
+    return {"tests": old["tests"], "lines": lines}
 
 
 def merged(old: dict[str, Any], new: dict[str, Any], files: list[str]) -> dict[str, Any]:
@@ -539,12 +559,13 @@ def main() -> int:
         elif not (arguments.tcp and arguments.rest):
             # Half of the page is asked for: the other half stays.
             kept = [outcome for outcome in load() if outcome.mutant.path.startswith("fastnet/tcp/") == (arguments.tcp == 0)]
+    name = drawn(arguments.seed)
     find_reach(arguments.reach)
     outcomes = run(chosen, Reach(arguments.budget), arguments.workers, arguments.minutes)
     if not arguments.only:
         sampled = {outcome.mutant: outcome.drawn for outcome in kept}
         for outcome in outcomes:
-            outcome.drawn = sampled.get(outcome.mutant) or drawn(arguments.seed)
+            outcome.drawn = sampled.get(outcome.mutant) or name
         done = {outcome.mutant for outcome in outcomes}
         outcomes += (outcome for outcome in kept if outcome.mutant not in done)
         outcomes.sort(key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))

@@ -304,4 +304,4 @@ def test_4096_packets_may_wait_for_the_stack_itself() -> None:
     before = stack.counters.DeviceTxErrors
     stack.hairpin.divert(ring)
     assert len(stack.hairpin.waiting) == 4096 and stack.counters.DeviceTxErrors == before + 2
-    assert int.from_bytes(stack.hairpin.waiting[-1][20:22], "big") == 4095
+    assert int.from_bytes(stack.hairpin.waiting[-1][0][20:22], "big") == 4095
