@@ -4,7 +4,7 @@ from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int HEADERS, MIN_CWND, SPARE, IGNORING
+cdef int HEADERS, MIN_CWND, IGNORING
 cdef long long HALF, MASK, SECOND
 
 

@@ -3,17 +3,15 @@
 Made for a connection when its path turns out to be narrower than the handshake agreed, so most connections have none.
 """
 
-from fastnet.tcp.numbers import HALF, MASK, SECOND
+from fastnet.tcp.numbers import HALF, IGNORING, MASK, SECOND
 from fastnet.tcp.paths import Path
 from fastnet.tcp.scoreboard import Scoreboard
-from fastnet.tcp.tcb import IGNORING, Tcb
+from fastnet.tcp.tcb import Tcb
 
 HEADERS = 40
 """Bytes of a packet beside data and options."""
 MIN_CWND = 11
 """Segments of the smallest CWND under which one is risked as a probe (tcp_mtu_probe())."""
-SPARE = 4
-"""Segments that follow a probe: enough for duplicate ACKs to show that it was lost, so that no timeout is needed."""
 
 
 class Discovery:

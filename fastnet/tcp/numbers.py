@@ -32,3 +32,7 @@ CODEPOINT: Final = 3
 """The two bits of the IP header's second byte where these stand."""
 REOPENED_GAP: Final = 65537
 """How far behind the last connection's numbers those of one that reopens it begin, in bytes, where the clock has not come so far."""
+DONT: Final = -1
+WANT: Final = 0
+IGNORING: Final = 2
+"""Values of ``Tcb.pmtudisc``: IP_PMTUDISC_DONT, _WANT, and _PROBE with what lies above. A new object has WANT, as Linux's sockets."""

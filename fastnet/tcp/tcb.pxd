@@ -8,7 +8,7 @@ from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 
 cdef int ACK, CWR, ECE, FIN, RST, SYN, URG, MAX_SACK_BLOCKS, TIMESTAMPS_SIZE, BLOCKS_SIZE, BLOCK_SIZE, CODEPOINT, ECT_0
-cdef int DONT, WANT, DO, IGNORING
+cdef int DONT, WANT, IGNORING
 cdef long long MASK, HALF, MILLISECOND
 
 

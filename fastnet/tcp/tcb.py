@@ -4,7 +4,7 @@ from fastnet._buffer import ByteRing
 from fastnet._headers import ACK, CWR, ECE, FIN, MAX_SACK_BLOCKS, RST, SYN, URG
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import CODEPOINT, ECT_0, HALF, MASK, MILLISECOND
+from fastnet.tcp.numbers import CODEPOINT, DONT, ECT_0, HALF, IGNORING, MASK, MILLISECOND, WANT
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
 
@@ -12,12 +12,6 @@ TIMESTAMPS_SIZE = 12
 BLOCKS_SIZE = 4
 BLOCK_SIZE = 8
 """Bytes of the SACK option behind two NOPs, and of each block in it (RFC 2018 section 3)."""
-
-DONT = -1
-WANT = 0
-DO = 1
-IGNORING = 2
-"""Values of ``Tcb.pmtudisc``: IP_PMTUDISC_DONT, _WANT, _DO, _PROBE and what lies above. A new object has WANT, as Linux's sockets."""
 
 
 class Tcb(Endpoint):
