@@ -12,8 +12,6 @@ HEADERS = 40
 """Bytes of a packet beside data and options."""
 MIN_CWND = 11
 """Segments of the smallest CWND under which one is risked as a probe (tcp_mtu_probe())."""
-SPARE = 4
-"""Segments that follow a probe: enough for duplicate ACKs to show that it was lost, so that no timeout is needed."""
 
 
 class Discovery:

@@ -34,9 +34,8 @@ REOPENED_GAP: Final = 65537
 """How far behind the last connection's numbers those of one that reopens it begin, in bytes, where the clock has not come so far."""
 DONT: Final = -1
 WANT: Final = 0
-DO: Final = 1
 IGNORING: Final = 2
-"""Values of ``Tcb.pmtudisc``: IP_PMTUDISC_DONT, _WANT, _DO, _PROBE and what lies above. A new object has WANT, as Linux's sockets."""
+"""Values of ``Tcb.pmtudisc``: IP_PMTUDISC_DONT, _WANT, and _PROBE with what lies above. A new object has WANT, as Linux's sockets."""
 OPEN: Final = 0
 RECOVERY: Final = 1
 LOSS: Final = 2

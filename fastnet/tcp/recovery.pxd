@@ -94,6 +94,7 @@ cdef class Recovery:
     cpdef follow_path(self, Tcb tcb, long long now)
     @cython.locals(flight=Flight)
     cpdef suspect_path(self, Tcb tcb, long long now)
+    cpdef bint is_calm(self) except -1
     cpdef bint is_probe_alone(self, Tcb tcb) except -1
     cpdef bint may_probe(self, Tcb tcb) except -1
     cpdef probe_sent(self, Tcb tcb, bint again)

@@ -472,6 +472,10 @@ class Recovery:
         self.path.suspect(tcb, min(flight.end - flight.seq & MASK, tcb.send_mss()), now)
         self.follow_path(tcb, now)
 
+    def is_calm(self) -> bool:
+        """Is nothing missing, as far as anybody knows?"""
+        return self.state == OPEN and self.board.sacked == 0 and self.board.lost == 0
+
     def is_probe_alone(self, tcb: Tcb) -> bool:
         """Is what was lost just now a probe of the path and nothing else? Then it goes out again in smaller segments, and CWND stays."""
         if self.path is None or not self.path.failed(self.board):

@@ -12,7 +12,7 @@ from fastnet.tcp.tcb cimport Tcb
 cdef int ACK, FIN, PSH
 cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
 cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, RENEGE_WAIT, CORK_MAX
-cdef int OPEN, SPARE
+cdef int SPARE
 cdef int BYTES_A_FLIGHT, MIN_FLIGHTS
 
 
@@ -68,7 +68,7 @@ cdef class Sender:
     )
     cpdef Py_ssize_t send_new(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     @cython.locals(
-        recovery=Recovery, board=Scoreboard, size=cython.longlong, in_flight=cython.longlong, enough=cython.longlong, sent=cython.longlong
+        recovery=Recovery, size=cython.longlong, in_flight=cython.longlong, enough=cython.longlong, sent=cython.longlong
     )
     cpdef Py_ssize_t send_path_probe(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1

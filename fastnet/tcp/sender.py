@@ -3,9 +3,8 @@
 from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl, check
-from fastnet.tcp.discovery import SPARE
 from fastnet.tcp.flights import Flight
-from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS, OPEN
+from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
@@ -17,6 +16,9 @@ RENEGE_WAIT = 10 * MILLISECOND
 """An ACK that seems to take back a SACK may be one of several: wait so long at least for the next (tcp_check_sack_reneging())."""
 CORK_MAX = 200 * MILLISECOND
 """A partial segment is kept back by TCP_CORK for so long at most (tcp(7))."""
+
+SPARE = 4
+"""Segments that follow a probe of the path: enough for SACKs to show that it was lost, so that no timeout is needed."""
 
 NOTHING = 0
 RETRANSMIT = 1
@@ -294,8 +296,7 @@ class Sender:
     def send_path_probe(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """New data in a segment larger than those before, if it is time to find out whether the path takes it; how many bytes."""
         recovery = self.recovery
-        board = recovery.board
-        if recovery.path is None or recovery.state != OPEN or board.sacked or board.lost or board.is_full():
+        if recovery.path is None or not recovery.is_calm() or recovery.board.is_full():
             return 0
         size = recovery.path.wants(tcb, recovery.congestion.cwnd, now)
         if size == 0:
