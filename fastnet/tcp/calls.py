@@ -105,6 +105,8 @@ class UserCalls(Tcb):
         self.soft_error = 0
         self.armed = 0
         self.answered = 0
+        self.segs_in = 0
+        self.segs_out = 0
         self.state_deadline = 0
         self.challenged_at = 0
         self.repeats = 0
