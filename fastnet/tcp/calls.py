@@ -275,7 +275,14 @@ class UserCalls(Tcb):
     def end_fin_wait_2(self, now: int) -> None:
         """Nobody waits for the peer's FIN any more: give it tcp_fin_timeout, and let go what only sending needed."""
         self.sender = None
-        self.state_deadline = now + self.context.settings.tcp_fin_timeout * SECOND
+        wait = self.context.settings.tcp_fin_timeout * SECOND
+        if self.patience is not None and self.patience.fin_wait:
+            wait = self.patience.fin_wait
+            if wait < 0:
+                self.context.counters.TCPAbortOnLinger += 1
+                self.abort(now)
+                return
+        self.state_deadline = now + wait
         self.wake_at(self.state_deadline)
 
     def abort(self, now: int) -> None:
