@@ -65,6 +65,7 @@ cdef class Counters:
     cdef public long long TCPAbortOnData
     cdef public long long TCPAbortOnClose
     cdef public long long TCPAbortOnTimeout
+    cdef public long long TCPAbortOnLinger
     cdef public long long TCPAbortOnMemory
     cdef public long long TCPChallengeACK
     cdef public long long TCPSYNChallenge

@@ -139,6 +139,8 @@ class Counters:
     """Connections reset because close left data unread."""
     TCPAbortOnTimeout: int
     """Connections given up after tcp_retries2, or tcp_orphan_retries."""
+    TCPAbortOnLinger: int
+    """Closed connections reset because the program would not wait for the peer's FIN (TCP_LINGER2 below 0)."""
     TCPAbortOnMemory: int
     """Connections that the program had closed, reset because there were too many (tcp_max_orphans) or memory was used up (tcp_mem)."""
     TCPChallengeACK: int

@@ -31,6 +31,7 @@ from fastnet.opensocket import Address, Buffer, OpenSocket
 from fastnet.sockopt import fail
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
+from fastnet.tcpinfo import TcpInfo
 
 if not issubclass(stdlib.socket, _socket.socket):
     # gevent's monkey patch: a class of another kind, whose methods wait in other ways.
@@ -422,6 +423,11 @@ class Socket(stdlib.socket):
         with self._driver.lock:
             raw = self._open.option(level, option)
         return raw[:buflen] if buflen else int.from_bytes(raw[:4], sys.byteorder, signed=True)
+
+    def tcp_info(self) -> TcpInfo:
+        """What is known of the connection, or of the listener: ``getsockopt(IPPROTO_TCP, TCP_INFO, ...)`` with names and types."""
+        with self._driver.lock:
+            return TcpInfo.of(self._open.option(stdlib.IPPROTO_TCP, stdlib.TCP_INFO))
 
     # ---- time ----
 

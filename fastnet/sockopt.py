@@ -28,6 +28,8 @@ SO_SNDBUF_MIN = 4608
 """Linux's SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF on a 64-bit machine."""
 TCP_NOTSENT_LOWAT = 25
 """Linux's; ``socket`` has the name only where the C library that Python was built with has it."""
+FIN_WAIT_MAX = 120
+"""Linux's TCP_FIN_TIMEOUT_MAX, seconds."""
 NAME_MAX = 16
 """Linux's TCP_CA_NAME_MAX."""
 ECN_MASK = 3
@@ -115,6 +117,16 @@ def time_to_live(raw: bytes, settings: Settings) -> int:
     if number != -1 and not 1 <= number <= 255:
         fail(errno.EINVAL)
     return number
+
+
+def fin_wait(raw: bytes, settings: Settings) -> int:
+    """TCP_LINGER2: seconds, two minutes at most; below 0: none at all, 0: as tcp_fin_timeout says."""
+    return max(min(integer(raw), FIN_WAIT_MAX), -1)
+
+
+def fin_wait_told(value: int | None, connection: Connection | None, settings: Settings) -> int:
+    """What was set, else what there is."""
+    return value or settings.tcp_fin_timeout
 
 
 def type_of_service(raw: bytes, settings: Settings) -> int:
@@ -218,6 +230,11 @@ def set_count(connection: Connection, count: int) -> None:
 def set_user_timeout(connection: Connection, milliseconds: int) -> None:
     """TCP_USER_TIMEOUT."""
     connection.need_patience().set_user_timeout(milliseconds)
+
+
+def set_fin_wait(connection: Connection, seconds: int) -> None:
+    """TCP_LINGER2."""
+    connection.need_patience().fin_wait = seconds * SECOND if seconds > 0 else min(seconds, 0)
 
 
 def set_cork(connection: Connection, on: int) -> None:
@@ -442,6 +459,7 @@ OPTIONS: dict[Key, Option] = {
     (stdlib.IPPROTO_TCP, stdlib.TCP_MAXSEG): Option(
         between(88, 32767, 0), off, set_largest_segment, packed, largest_segment, offer_largest_segment
     ),
+    (stdlib.IPPROTO_TCP, stdlib.TCP_LINGER2): Option(fin_wait, off, set_fin_wait, packed, fin_wait_told),
     (stdlib.IPPROTO_TCP, TCP_FASTOPEN): Option(fast_open_queue, off, None, packed, None, set_fast_open_queue),
     (stdlib.IPPROTO_TCP, TCP_FASTOPEN_CONNECT): Option(fast_open_connect, off),
     (stdlib.IPPROTO_TCP, TCP_FASTOPEN_KEY): Option(fast_open_key, lambda s: b"", None, bytes, None, set_fast_open_keys),

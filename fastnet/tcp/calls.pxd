@@ -57,6 +57,7 @@ cdef class UserCalls(Tcb):
     @cython.locals(context=Context, queued=cython.Py_ssize_t)
     cpdef bint must_go(self) except -1
     cpdef abort_for_memory(self, long long now)
+    @cython.locals(wait=cython.longlong)
     cpdef end_fin_wait_2(self, long long now)
     cpdef watch(self)
     @cython.locals(limit=cython.longlong)

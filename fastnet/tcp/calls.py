@@ -105,6 +105,8 @@ class UserCalls(Tcb):
         self.soft_error = 0
         self.armed = 0
         self.answered = 0
+        self.segs_in = 0
+        self.segs_out = 0
         self.state_deadline = 0
         self.challenged_at = 0
         self.repeats = 0
@@ -273,7 +275,14 @@ class UserCalls(Tcb):
     def end_fin_wait_2(self, now: int) -> None:
         """Nobody waits for the peer's FIN any more: give it tcp_fin_timeout, and let go what only sending needed."""
         self.sender = None
-        self.state_deadline = now + self.context.settings.tcp_fin_timeout * SECOND
+        wait = self.context.settings.tcp_fin_timeout * SECOND
+        if self.patience is not None and self.patience.fin_wait:
+            wait = self.patience.fin_wait
+            if wait < 0:
+                self.context.counters.TCPAbortOnLinger += 1
+                self.abort(now)
+                return
+        self.state_deadline = now + wait
         self.wake_at(self.state_deadline)
 
     def abort(self, now: int) -> None:

@@ -68,12 +68,15 @@ class Connection(UserCalls):
         self.ts_recent = seg.ts_val if in_order and request.timestamps and seg.options & OPTION_TIMESTAMPS else request.ts_recent
         if request.ecn:
             self.ecn = Ecn(self.snd_nxt)
+        # The SYN, and the ACK; one with text is delivered as soon as the connection is there, and counted then.
+        self.segs_in = 1 if seg.length else 2
 
     # ---- SEGMENT ARRIVES: RFC 9293 section 3.10.7.4, its checks in its order ----
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """A segment whose checksum is good and whose 4-tuple is ours."""
         context = self.context
+        self.segs_in = self.segs_in + 1 & MASK
         flags = seg.flags
         stamped = self.handshake.timestamps
         if stamped and not flags & RST:
@@ -337,6 +340,7 @@ class Connection(UserCalls):
         receiver = self.receiver
         if receiver is None:
             receiver = self.need_receiver(now)
+        receiver.data_segs = receiver.data_segs + 1 & MASK
         if ahead and ahead < HALF:
             if receiver.unreported or receiver.duplicate is not None:
                 self.report_before(seg, now)
@@ -409,6 +413,10 @@ class Connection(UserCalls):
                 receiver.round_trip_over(sample, True)
         elif receiver.rtt_at:
             receiver.round_trip_over(clock - receiver.rtt_at & MASK, False)
+        first = self.handshake.irs + 1 & MASK
+        if (self.rcv_adv - first & MASK) < (receiver.rtt_edge - first & MASK):
+            # The stream has 4 GiB more; nothing else counts them.
+            receiver.wraps = receiver.wraps + 1 & 0xFF
         receiver.rtt_edge = self.rcv_adv
         receiver.rtt_at = clock
 

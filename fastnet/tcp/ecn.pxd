@@ -9,6 +9,7 @@ cdef long long MASK, HALF
 @cython.final
 cdef class Ecn:
     cdef public unsigned int recover
+    cdef public unsigned int delivered_ce
     cdef public unsigned char echo
     cdef public unsigned char cwr_due
     cdef public unsigned char reducing

@@ -14,13 +14,15 @@ class Ecn:
     :ivar echo: congestion was seen: ECE goes with every ACK, until the peer's CWR (Linux's TCP_ECN_DEMAND_CWR)
     :ivar cwr_due: CWND was reduced: CWR goes with the next new data (TCP_ECN_QUEUE_CWR)
     :ivar reducing: CWND was reduced for what is still on its way; ``recover``: SND.NXT when it was
+    :ivar delivered_ce: segments that arrived as the peer says, in ACKs with ECE, modulo 2^32
     :ivar seen: a packet with a codepoint came (TCP_ECN_SEEN)
     """
 
-    __slots__ = ("cwr_due", "echo", "recover", "reducing", "seen")
+    __slots__ = ("cwr_due", "delivered_ce", "echo", "recover", "reducing", "seen")
 
     def __init__(self, snd_nxt: int) -> None:
         self.echo = False
+        self.delivered_ce = 0
         self.cwr_due = False
         self.reducing = False
         self.recover = snd_nxt

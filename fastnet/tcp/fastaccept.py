@@ -40,6 +40,7 @@ class EarlyConnection(Connection):
         """Fill a new connection from a SYN (tcp_fastopen_create_child()); ``answer`` sends the SYN-ACK."""
         self.fill(context, request, AFTER_SYN, now)
         self.queue = queue
+        self.segs_in = 1
         self.syn_data = 0
         queue.pending += 1
         request.rtt = 0
@@ -71,6 +72,7 @@ class EarlyConnection(Connection):
         seg.deliver(receiver.buffer, 0, size)
         self.rcv_nxt = self.rcv_nxt + size & MASK
         self.syn_data = size
+        receiver.data_segs = 1
         receiver.data_came(seg.payload_length, self.receive_mss(), now)
         # The SYN-ACK is its ACK.
         receiver.acknowledged(self.rcv_nxt)
@@ -79,10 +81,12 @@ class EarlyConnection(Connection):
         """The SYN-ACK, for the first time. ``cookie``: b"" without one."""
         request = self.handshake
         if cookie:
+            self.segs_out = self.segs_out + 1 & MASK
             ts_val = now // MILLISECOND + request.ts_offset & MASK
-            options = syn_options(request, self.context.mss, ts_val, self.ts_recent) + fast_open_option(cookie)
+            mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
+            options = syn_options(request, mss, ts_val, self.ts_recent) + fast_open_option(cookie)
             flags = SYN | ACK | ECE if request.ecn else SYN | ACK
-            self.context.writer.dress(self.ttl, self.tos)
+            self.context.writer.dress(self.ttl, self.tos, self.fragment)
             self.context.writer.verbatim(request.flow, request.iss, self.rcv_nxt, flags, request.rcv_wnd, options)
             self.context.writer.undress()
         else:

@@ -55,6 +55,7 @@ class FastConnection(ActiveConnection):
             return
         handshake = self.handshake
         context = self.context
+        self.segs_out = self.segs_out + 1 & MASK
         fast_open: FastOpen = context.fast_open
         cookie = fast_open.cookie_for(handshake.flow, self.cookieless, now)
         with_data = fast_open.may_send_data(handshake.flow, self.cookieless, now)
@@ -65,8 +66,8 @@ class FastConnection(ActiveConnection):
             self.asked = True
         if not with_data:
             self.failure = COOKIE_UNAVAILABLE
-        if self.ttl or self.tos:
-            context.writer.dress(self.ttl, self.tos)
+        if self.ttl or self.tos or self.fragment:
+            context.writer.dress(self.ttl, self.tos, self.fragment)
         sender = self.sender
         if sender is not None and with_data:
             room = min(fast_open.mss_of(handshake.flow, DEFAULT_SEND_MSS), mss) - len(options)
@@ -77,7 +78,7 @@ class FastConnection(ActiveConnection):
             )
         else:
             context.writer.verbatim(handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options)
-        if self.ttl or self.tos:
+        if self.ttl or self.tos or self.fragment:
             context.writer.undress()
 
     def covers_data(self, ack: int) -> bool:

@@ -64,7 +64,7 @@ cdef class FastOpenQueue:
     cpdef bint has_room(self, long long now) except -1
     cpdef leave(self, bint reset, long long now)
     cpdef bytes cookie(self, FourTuple flow, long long now)
-    @cython.locals(flags=cython.int, options=bytes)
+    @cython.locals(flags=cython.int, mss=cython.int, options=bytes)
     cpdef send_synack(self, Request request, Context context, long long now)
 
 

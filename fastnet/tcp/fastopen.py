@@ -251,7 +251,8 @@ class FastOpenQueue:
     def send_synack(self, request: Request, context: Context, now: int) -> None:
         """A SYN-ACK with a cookie; sent again it goes without, as perhaps the option was why it did not arrive."""
         flags = SYN | ACK | ECE if request.ecn else SYN | ACK
-        options = syn_options(request, context.mss, now // MILLISECOND + request.ts_offset & MASK, request.ts_recent)
+        mss = min(request.listener.user_mss or context.mss, context.mss)
+        options = syn_options(request, mss, now // MILLISECOND + request.ts_offset & MASK, request.ts_recent)
         if request.retries == 0:
             options += fast_open_option(self.cookie(request.flow, now))
         context.writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd, options)

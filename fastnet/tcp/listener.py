@@ -188,6 +188,8 @@ class Listener(Tuned):
         connection.begin(context, request, queue, seg, now)
         connection.ttl = self.ttl
         connection.tos = self.tos
+        connection.fragment = self.fragment
+        connection.user_mss = self.user_mss
         connection.answer(queue.cookie(request.flow, now) if judgement == TAKE_AND_OFFER else b"", now)
         self.queue_connection(connection)
         self.requests += 1

@@ -115,8 +115,10 @@ class ActiveConnection(Connection):
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """SEGMENT ARRIVES, before the handshake is over here and after it in ``Connection``."""
         if self.state == SYN_SENT:
+            self.segs_in = self.segs_in + 1 & MASK
             self.syn_sent(seg, now)
         elif self.state == SYN_RECEIVED:
+            self.segs_in = self.segs_in + 1 & MASK
             self.syn_received(seg, now)
         else:
             Connection.segment_arrives(self, seg, now)

@@ -13,6 +13,7 @@ cdef class Patience:
     cdef public long long probed_at
     cdef public long long silent_since
     cdef public long long user_timeout
+    cdef public long long fin_wait
     cdef public int syn_retries
 
     cpdef set_user_timeout(self, long long milliseconds)

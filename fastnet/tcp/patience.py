@@ -12,10 +12,11 @@ class Patience:
     :ivar probes: probes without an answer so far; ``probed_at``: when the last went out, ns; ``silent_since``: when the peer had been
         heard before the first
     :ivar user_timeout: TCP_USER_TIMEOUT: how long data may stay unacknowledged; 0 for tcp_retries2 to decide
+    :ivar fin_wait: TCP_LINGER2: how long to wait for the peer's FIN once nobody reads; 0 for tcp_fin_timeout to decide, -1: not at all
     :ivar syn_retries: TCP_SYNCNT: retransmissions of our SYN; 0 for tcp_syn_retries to decide
     """
 
-    __slots__ = ("count", "idle", "interval", "keepalive", "probed_at", "probes", "silent_since", "syn_retries", "user_timeout")
+    __slots__ = ("count", "fin_wait", "idle", "interval", "keepalive", "probed_at", "probes", "silent_since", "syn_retries", "user_timeout")
 
     def __init__(self, settings: Settings) -> None:
         self.keepalive = False
@@ -26,6 +27,7 @@ class Patience:
         self.probed_at = 0
         self.silent_since = 0
         self.user_timeout = 0
+        self.fin_wait = 0
         self.syn_retries = 0
 
     def set_user_timeout(self, milliseconds: int) -> None:

@@ -8,10 +8,12 @@ cdef int PERSIST
 cdef class Rack:
     cdef public long long xmit_ts
     cdef public unsigned int end_seq
+    cdef readonly unsigned int reord_seen
     cdef public long long rtt
     cdef public long long min_rtt
     cdef public unsigned int fack
     cdef public unsigned int dsack_round
+    cdef readonly unsigned int dsack_dups
     cdef public unsigned char any
     cdef public unsigned char reordering_seen
     cdef public unsigned char dsack_seen

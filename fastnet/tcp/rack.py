@@ -17,13 +17,14 @@ class Rack:
     :ivar xmit_ts: when the most recently sent of all segments that have arrived was sent; ``end_seq``: where it ended
     :ivar rtt: its round-trip time; ``min_rtt``: the smallest of all, 0 before the first
     :ivar fack: the highest sequence number that has arrived; ``any``: something has
-    :ivar reordering_seen: something arrived after what was sent later
+    :ivar reordering_seen: something arrived after what was sent later; ``reord_seen``: how often
+    :ivar dsack_dups: D-SACKs that came
     :ivar reo_wnd_mult: quarters of ``min_rtt`` that reordering is allowed for
     """
 
     __slots__ = (
-        "any", "dsack_round", "dsack_seen", "end_seq", "fack", "min_rtt", "reo_wnd_mult", "reo_wnd_persist", "reordering_seen",
-        "rtt", "xmit_ts",
+        "any", "dsack_dups", "dsack_round", "dsack_seen", "end_seq", "fack", "min_rtt", "reo_wnd_mult", "reo_wnd_persist", "reord_seen",
+        "reordering_seen", "rtt", "xmit_ts",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -34,6 +35,8 @@ class Rack:
         self.fack = 0
         self.any = False
         self.reordering_seen = False
+        self.reord_seen = 0
+        self.dsack_dups = 0
         self.reo_wnd_mult = 1
         self.reo_wnd_persist = 0
         self.dsack_round = 0
@@ -52,6 +55,7 @@ class Rack:
             self.fack = end
         elif end != self.fack and not retransmitted:
             self.reordering_seen = True
+            self.reord_seen = self.reord_seen + 1 & MASK
         if not self.any or sent_at > self.xmit_ts or sent_at == self.xmit_ts and 0 < (end - self.end_seq & MASK) < HALF:
             self.xmit_ts = sent_at
             self.end_seq = end
@@ -75,6 +79,7 @@ class Rack:
 
     def duplicate_reported(self, una: int, nxt: int) -> None:
         """A D-SACK: a retransmission was not needed. Allow for more reordering, once a round trip."""
+        self.dsack_dups = self.dsack_dups + 1 & MASK
         if self.dsack_seen and (una - self.dsack_round & MASK) >= HALF:
             return
         self.dsack_seen = True

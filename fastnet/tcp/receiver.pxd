@@ -4,7 +4,7 @@ from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
 
 cdef long long MASK, HALF, MILLISECOND, ACK_DELAY
-cdef int MAX_PIECES, BYTES_A_PIECE, QUICK_ACKS, MAX_SACK_BLOCKS
+cdef int MOST_COUNTED, MAX_PIECES, BYTES_A_PIECE, QUICK_ACKS, MAX_SACK_BLOCKS
 
 
 @cython.final
@@ -22,11 +22,14 @@ cdef class Receiver:
     cdef public long long edge_at
     cdef public unsigned int edge
     cdef public unsigned int acked
-    cdef public unsigned int largest_segment
+    cdef public unsigned int data_segs
+    cdef public unsigned short largest_segment
+    cdef readonly unsigned short ooo
     cdef public unsigned int rtt
     cdef public unsigned int rtt_edge
     cdef public unsigned int rtt_at
-    cdef public int quick
+    cdef public unsigned char quick
+    cdef public unsigned char wraps
     cdef public unsigned char pingpong
     cdef public unsigned char unreported
 

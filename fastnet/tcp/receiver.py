@@ -9,6 +9,7 @@ ACK_DELAY = 40 * MILLISECOND
 BYTES_A_PIECE = 512
 """Bytes of the receive buffer's block for each piece out of order: a piece takes about 130 bytes itself. Full segments with a gap between
 any two need one for 2,900."""
+MOST_COUNTED = 0xFFFF
 QUICK_ACKS = 16
 """ACKs that go out at once at the start of a connection, when the peer's window is still small (Linux's TCP_MAX_QUICKACKS)."""
 
@@ -31,6 +32,8 @@ class Receiver:
     :ivar acked: RCV.NXT as of our last segment
     :ivar largest_segment: bytes of data in the largest segment so far: what "full-sized" means here
     :ivar quick: ACKs that are still not delayed; ``pingpong``: the program answers what it reads, so ACKs had better wait for that
+    :ivar data_segs: segments with data that came, modulo 2^32; ``ooo``: of those, out of order, 65535 at most
+    :ivar wraps: times that ``rtt_edge`` has passed 2^32 bytes from the beginning, modulo 256
     :ivar ack_at: when a delayed ACK goes out, ns; 0 when none waits
     :ivar data_at: when data last came, ns
     :ivar rtt: the round-trip time as the receiver sees it, ms; 0 before the first measurement
@@ -39,8 +42,8 @@ class Receiver:
     """
 
     __slots__ = (
-        "ack_at", "acked", "buffer", "data_at", "duplicate", "edge", "edge_at", "fin", "largest", "largest_segment", "limit",
-        "pieces", "pingpong", "quick", "recent", "rtt", "rtt_at", "rtt_edge", "unreported", "urgent",
+        "ack_at", "acked", "buffer", "data_at", "data_segs", "duplicate", "edge", "edge_at", "fin", "largest", "largest_segment", "limit",
+        "ooo", "pieces", "pingpong", "quick", "recent", "rtt", "rtt_at", "rtt_edge", "unreported", "urgent", "wraps",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, limit: int, largest: int, rcv_nxt: int, rcv_adv: int, now: int) -> None:
@@ -58,6 +61,9 @@ class Receiver:
         self.pingpong = False
         self.ack_at = 0
         self.data_at = 0
+        self.data_segs = 0
+        self.ooo = 0
+        self.wraps = 0
         self.unreported = 0
         self.rtt = 0
         self.rtt_edge = rcv_nxt
@@ -103,6 +109,8 @@ class Receiver:
         else:
             pieces[first:last] = [piece]
         seg.place(self.buffer, self.buffer.length + start, size)
+        if self.ooo < MOST_COUNTED:
+            self.ooo += 1
         self.grown(seg.seq, piece[0], right - left)
         return True
 

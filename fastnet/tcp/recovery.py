@@ -152,6 +152,8 @@ class Recovery:
             self.enter_recovery(tcb, ack.acked, now)
         ack.round = self.round
         ack.in_flight = self.pipe(tcb)
+        if tcb.ecn is not None and seg.flags & ECE:
+            tcb.ecn.delivered_ce = tcb.ecn.delivered_ce + (ack.acked + self.congestion.mss - 1) // self.congestion.mss & MASK
         if self.state == RECOVERY:
             self.reduce_in_proportion(tcb, ack.acked, advanced and not fresh)
         elif tcb.ecn is not None and self.is_marked(tcb, tcb.ecn, seg, now):

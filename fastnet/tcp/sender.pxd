@@ -12,7 +12,7 @@ from fastnet.tcp.tcb cimport Tcb
 cdef int ACK, FIN, PSH
 cdef int NOTHING, RETRANSMIT, TAIL_PROBE, REORDER, WINDOW_PROBE
 cdef long long HALF, MASK, MILLISECOND, MAX_ACK_DELAY, PROBE_MIN, RENEGE_WAIT, CORK_MAX
-cdef int SPARE
+cdef int LOSS, OPEN, SPARE, NOBODY, THE_NETWORK, THE_WINDOW, THE_PROGRAM, MOST_COUNTED
 cdef int BYTES_A_FLIGHT, MIN_FLIGHTS
 
 
@@ -30,10 +30,20 @@ cdef class Sender:
     cdef public long long deadline
     cdef public long long cork_deadline
     cdef public long long sent_at
-    cdef public int purpose
+    cdef public long long resent_bytes
     cdef public int probes
     cdef public int unanswered
     cdef public unsigned int resent
+    cdef readonly unsigned int data_segs
+    cdef readonly unsigned int held_since
+    cdef readonly unsigned int network_time
+    cdef readonly unsigned int window_time
+    cdef readonly unsigned int program_time
+    cdef readonly unsigned int timeout_time
+    cdef readonly unsigned short timeouts
+    cdef readonly unsigned short episodes
+    cdef public unsigned char purpose
+    cdef readonly unsigned char held_by
     cdef public unsigned char cork
     cdef public unsigned char full
     cdef public unsigned char fin_queued
@@ -56,15 +66,19 @@ cdef class Sender:
     cpdef Py_ssize_t share(self, Tcb tcb, long long size) except? -1
     @cython.locals(recovery=Recovery, mss=cython.longlong, idle=cython.bint, room=cython.longlong)
     cpdef transmit(self, Tcb tcb, long long now)
+    @cython.locals(in_flight=cython.longlong, unsent=cython.longlong, held=cython.int)
+    cpdef keep_time(self, Tcb tcb, long long mss, long long now)
+    @cython.locals(clock=cython.uint, elapsed=cython.uint)
+    cpdef turn_to(self, int held, long long now)
     @cython.locals(
         recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong, size=cython.longlong
     )
     cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except? -1
-    @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int)
+    @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int, segs=cython.uint)
     cpdef Py_ssize_t resend(self, Tcb tcb, Flight flight, long long most, long long now) except? -1
     @cython.locals(
         recovery=Recovery, burst=cython.longlong, total=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong,
-        usable=cython.longlong, size=cython.longlong, sent=cython.longlong, flags=cython.int,
+        usable=cython.longlong, size=cython.longlong, sent=cython.longlong, flags=cython.int, segs=cython.uint,
     )
     cpdef Py_ssize_t send_new(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     @cython.locals(

@@ -4,7 +4,7 @@ from fastnet._buffer import ByteRing, Pool
 from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.flights import Flight
-from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, MASK, MILLISECOND, MIN_FLIGHTS
+from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, LOSS, MASK, MILLISECOND, MIN_FLIGHTS
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
@@ -26,6 +26,12 @@ TAIL_PROBE = 2
 REORDER = 3
 WINDOW_PROBE = 4
 
+NOBODY = 0
+THE_NETWORK = 1
+THE_WINDOW = 2
+THE_PROGRAM = 3
+MOST_COUNTED = 0xFFFF
+
 
 class Sender:
     """Bytes from SND.UNA on, and the retransmission timer (RFC 6298).
@@ -41,7 +47,13 @@ class Sender:
     :ivar urgent: sequence number behind the last urgent byte (SND.UP), -1 without
     :ivar probes: probes of a shut window since data was last acknowledged, or the window was of use
     :ivar unanswered: timeouts and probes since the peer last said anything acceptable
-    :ivar resent: retransmissions since the connection began
+    :ivar resent: retransmissions since the connection began; ``resent_bytes``: bytes of data in them
+    :ivar data_segs: segments with data that went out, modulo 2^32
+    :ivar held_by: what the sender waits for: NOBODY (there is nothing to send), THE_NETWORK, THE_WINDOW or THE_PROGRAM; ``held_since``:
+        since when, ms modulo 2^32
+    :ivar network_time, window_time, program_time: how long it waited for each before, ms modulo 2^32 (Linux: tcp_chrono_start())
+    :ivar timeouts: timeouts since the connection began, 65535 at most; ``episodes``: of those, the first of several in a row;
+        ``timeout_time``: from the first until the peer answered, all of them together, ms modulo 2^32
     :ivar waiting_since: when the first of those was sent, ns
     :ivar retransmit_at: when the oldest flight is sent again, ns (RFC 6298 section 5)
     :ivar deadline: when the timer has to look again, ns, 0 when nothing waits; ``purpose``: what for
@@ -49,8 +61,10 @@ class Sender:
     """
 
     __slots__ = (
-        "buffer", "cork", "cork_deadline", "deadline", "fin_queued", "fin_sent", "full", "limit", "locked", "lowat", "moderated", "probes",
-        "purpose", "recovery", "resent", "retransmit_at", "rtt", "sent_at", "unanswered", "urgent", "waiting_since",
+        "buffer", "cork", "cork_deadline", "data_segs", "deadline", "episodes", "fin_queued", "fin_sent", "full", "held_by",
+        "held_since", "limit", "locked", "lowat", "moderated", "network_time", "probes", "program_time", "purpose", "recovery", "resent",
+        "resent_bytes", "retransmit_at", "rtt", "sent_at", "timeout_time", "timeouts", "unanswered", "urgent", "waiting_since",
+        "window_time",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, limit: int, lowat: int, congestion: CongestionControl, snd_nxt: int) -> None:
@@ -66,6 +80,16 @@ class Sender:
         self.probes = 0
         self.unanswered = 0
         self.resent = 0
+        self.resent_bytes = 0
+        self.data_segs = 0
+        self.held_by = NOBODY
+        self.held_since = 0
+        self.network_time = 0
+        self.window_time = 0
+        self.program_time = 0
+        self.timeouts = 0
+        self.episodes = 0
+        self.timeout_time = 0
         self.waiting_since = 0
         self.retransmit_at = 0
         self.deadline = 0
@@ -98,6 +122,8 @@ class Sender:
         acked = tcb.snd_una - before & MASK
         if acked or tcb.snd_wnd == 0:
             # A peer that answers probes may keep its window shut for as long as it likes (RFC 9293 MUST-37).
+            if self.unanswered and self.recovery.state == LOSS:
+                self.timeout_time = self.timeout_time + (now - self.waiting_since) // MILLISECOND & MASK
             self.unanswered = 0
             self.waiting_since = 0
         if acked:
@@ -203,6 +229,35 @@ class Sender:
         self.set_timer(tcb, now)
         if self.full:
             self.tell_of_room(tcb)
+        self.keep_time(tcb, mss, now)
+
+    def keep_time(self, tcb: Tcb, mss: int, now: int) -> None:
+        """What has to happen before more is sent or all is done (Linux: tcp_chrono_start())?"""
+        in_flight = tcb.snd_nxt - tcb.snd_una & MASK
+        unsent = self.buffer.length - in_flight
+        held = THE_NETWORK
+        if self.buffer.length == 0:
+            held = NOBODY if in_flight == 0 else THE_NETWORK
+        elif unsent <= 0:
+            if self.full:
+                held = THE_PROGRAM
+        elif tcb.snd_wnd - in_flight < min(unsent, mss) and not self.recovery.limited:
+            held = THE_WINDOW
+        if held != self.held_by:
+            self.turn_to(held, now)
+
+    def turn_to(self, held: int, now: int) -> None:
+        """It waits for something else from now on."""
+        clock = now // MILLISECOND & MASK
+        elapsed = clock - self.held_since & MASK
+        if self.held_by == THE_NETWORK:
+            self.network_time = self.network_time + elapsed & MASK
+        elif self.held_by == THE_WINDOW:
+            self.window_time = self.window_time + elapsed & MASK
+        elif self.held_by == THE_PROGRAM:
+            self.program_time = self.program_time + elapsed & MASK
+        self.held_by = held
+        self.held_since = clock
 
     def send_lost(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """Send again what was lost, as far as CWND lets; how many bytes."""
@@ -235,7 +290,10 @@ class Sender:
         if self.fin_sent and flight.end == tcb.snd_nxt and data <= most:
             flags |= FIN
         if data > 0:
+            segs = tcb.segs_out
             sent = tcb.put_data(flight.seq, flags | PSH, self.buffer, offset, min(data, most), self.urgent, now)
+            self.resent_bytes += sent
+            self.data_segs = self.data_segs + tcb.segs_out - segs & MASK
             if sent < data:
                 size = sent
         else:
@@ -286,7 +344,9 @@ class Sender:
                 flags |= PSH
                 if self.fin_queued and usable > size:
                     flags |= FIN
+            segs = tcb.segs_out
             sent = tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, self.urgent, now)
+            self.data_segs = self.data_segs + tcb.segs_out - segs & MASK
             self.fin_sent = sent == size and flags & FIN != 0
             self.went_out(tcb, sent + self.fin_sent, now)
             room -= sent
@@ -311,6 +371,7 @@ class Sender:
         recovery.path.sent(tcb, size)
         tcb.handshake.mss += size - mss
         sent = tcb.put_data(tcb.snd_nxt, ACK, self.buffer, in_flight, size, self.urgent, now)
+        self.data_segs = self.data_segs + 1 & MASK
         tcb.handshake.mss -= size - mss
         self.went_out(tcb, sent, now)
         return sent
@@ -425,6 +486,10 @@ class Sender:
             counters.TCPTimeouts += 1
         if tcb.gave_up(self.unanswered, self.waiting_since, now):
             return False
+        if tcb.snd_wnd and self.timeouts < MOST_COUNTED:
+            self.timeouts += 1
+            if self.unanswered == 0:
+                self.episodes += 1
         self.unanswered += 1
         if self.unanswered >= tcb.context.settings.tcp_retries1 and tcb.snd_wnd:
             self.recovery.suspect_path(tcb, now)
@@ -455,6 +520,7 @@ class Sender:
             tcb.context.counters.TCPWinProbe += 1
             size = min(self.buffer.length, tcb.snd_wnd, tcb.send_mss())
             size = tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
+            self.data_segs = self.data_segs + 1 & MASK
             self.went_out(tcb, size, now)
             self.retransmit_at = now + self.rtt.rto
             return True

@@ -32,13 +32,14 @@ class Tcb(Endpoint):
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
     :ivar answered: SEG.SEQ and SEG.ACK, mixed into one number, of the last empty segment that was answered although it should not have come
     :ivar queued: True while it waits in ``Context.outbox``
+    :ivar segs_in, segs_out: segments of the connection that came and went, modulo 2^32; what a device cuts or joins counts as segments
     :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
     """
 
     __slots__ = (
-        "ack_due", "answered", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay",
-        "pmtudisc", "queued", "rcv_adv", "rcv_nxt", "receiver", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos", "ts_recent",
-        "ttl", "user_mss",
+        "ack_due", "answered", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay", "pmtudisc",
+        "queued", "rcv_adv", "rcv_nxt", "receiver", "segs_in", "segs_out", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos",
+        "ts_recent", "ttl", "user_mss",
     )  # fmt: skip
 
     context: Context
@@ -64,6 +65,8 @@ class Tcb(Endpoint):
     fragment: bool
     user_mss: int
     armed: int
+    segs_in: int
+    segs_out: int
     answered: int
 
     def acknowledge_soon(self) -> None:
@@ -110,6 +113,7 @@ class Tcb(Endpoint):
         writer = self.context.writer
         window = self.window_to_offer()
         blocks = None
+        self.segs_out = self.segs_out + 1 & MASK
         if self.receiver is not None:
             if self.receiver.has_blocks(handshake.sack):
                 blocks = self.receiver.blocks_to_report(self.blocks_in(self.send_mss()))
@@ -155,9 +159,13 @@ class Tcb(Endpoint):
                     ack_due = self.ack_due
             self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = ack_due
-        if size > room and size > self.context.burst(room):
-            size = self.context.burst(room)
-            flags &= ~FIN
+        if size > room:
+            if size > self.context.burst(room):
+                size = self.context.burst(room)
+                flags &= ~FIN
+            self.segs_out = self.segs_out + (size + room - 1) // room & MASK
+        else:
+            self.segs_out = self.segs_out + 1 & MASK
         if urgent >= 0:
             pointer = urgent - seq & MASK
             if 0 < pointer < HALF:
@@ -203,6 +211,7 @@ class Tcb(Endpoint):
 
         :param flags: beside SYN
         """
+        self.segs_out = self.segs_out + 1 & MASK
         handshake = self.handshake
         mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
         if self.ttl or self.tos or self.fragment:

@@ -5,6 +5,7 @@ import errno
 import pytest
 from scapy.layers.inet import TCP
 
+from fastnet.sockopt import set_fin_wait
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
 from tests.peer import SECOND, Peer, Wire, call
@@ -253,3 +254,42 @@ def test_orphans_are_given_up_sooner(setting: int, retries: int) -> None:
     sent = wire.wait(2000)
     assert len(sent) == retries and connection.state == State.CLOSED
     assert len(wire.stack.context.demux) == 0 and len(wire.stack.context.timers) == 0
+
+
+@pytest.mark.parametrize(("seconds", "over"), [(0, 60), (5, 5), (120, 120)])
+@pytest.mark.parametrize("late", [False, True], ids=["closed before the ACK of its FIN", "closed after it"])
+def test_how_long_to_wait_for_the_peers_fin(seconds: int, over: int, late: bool) -> None:
+    """TCP_LINGER2: of a connection that the program has closed, in FIN-WAIT-2 (tcp_fin_time())."""
+    wire = Wire()
+    _, connection = connection_in_fin_wait_2(wire, seconds, late)
+    assert connection.state == State.FIN_WAIT_2
+    wire.wait(over - 0.5)
+    assert connection.state == State.FIN_WAIT_2
+    wire.wait(1)
+    assert connection.state == State.CLOSED and len(wire.stack.context.demux) == 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_not_to_wait_for_the_peers_fin_at_all(late: bool) -> None:
+    """TCP_LINGER2 below 0."""
+    wire = Wire()
+    _, connection = connection_in_fin_wait_2(wire, -1, late)
+    assert connection.state == State.CLOSED and wire.counter("TCPAbortOnLinger") == 1
+    assert len(wire.stack.context.demux) == wire.stack.context.orphans == 0
+
+
+def connection_in_fin_wait_2(wire: Wire, seconds: int, late: bool) -> tuple[Peer, Connection]:
+    """A connection that the program has closed, and whose FIN was acknowledged."""
+    peer = Peer(wire)
+    connection = peer.open(wire.stack.listen("0.0.0.0", 80))
+    set_fin_wait(connection, seconds)
+    if late:
+        connection.shutdown()
+    else:
+        connection.close(wire.now)
+    wire.sent()
+    peer.put("A", 1, 2)
+    if late:
+        connection.close(wire.now)
+        wire.sent()
+    return peer, connection

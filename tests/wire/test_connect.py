@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,10 @@ from fastnet.devices import MemoryDevice
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.socket import SHUT_RD, SHUT_RDWR, SHUT_WR, Socket, create_connection, create_server
-from fastnet.sockopt import IP_MTU, IP_MTU_DISCOVER, TCP_NOTSENT_LOWAT
+from fastnet.sockopt import IP_MTU, IP_MTU_DISCOVER, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_NOTSENT_LOWAT
 from fastnet.stack import Stack
 from fastnet.tcp.states import State
+from fastnet.tcpinfo import TcpInfo
 from tests.wire.conftest import STACK
 from tests.wire.test_socket import outcome
 
@@ -171,6 +173,10 @@ OPTIONS = {
     "TCP_DEFER_ACCEPT": (TCP, socket.TCP_DEFER_ACCEPT),
     "TCP_SYNCNT": (TCP, socket.TCP_SYNCNT),
     "TCP_QUICKACK": (TCP, socket.TCP_QUICKACK),
+    "TCP_LINGER2": (TCP, socket.TCP_LINGER2),
+    "TCP_FASTOPEN": (TCP, TCP_FASTOPEN),
+    "TCP_FASTOPEN_CONNECT": (TCP, TCP_FASTOPEN_CONNECT),
+    "TCP_FASTOPEN_NO_COOKIE": (TCP, TCP_FASTOPEN_NO_COOKIE),
     "TCP_CONGESTION": (TCP, socket.TCP_CONGESTION),
     "IP_TTL": (IP, socket.IP_TTL),
     "IP_TOS": (IP, socket.IP_TOS),
@@ -266,6 +272,7 @@ INHERITED = {
     (TCP, socket.TCP_KEEPINTVL): 12,
     (TCP, socket.TCP_KEEPCNT): 13,
     (TCP, socket.TCP_USER_TIMEOUT): 14_000,
+    (TCP, socket.TCP_LINGER2): 17,
     (TCP, socket.TCP_CONGESTION): b"reno",
     (IP, socket.IP_TTL): 33,
     (IP, socket.IP_TOS): 0x10,
@@ -303,14 +310,12 @@ def test_accepted_sockets_have_their_listeners_options(world: Driver) -> None:
 
 def info(sock: Any) -> dict[str, int]:
     """The structure, read by fastnet's own layout whoever wrote it."""
-    raw = sock.getsockopt(TCP, socket.TCP_INFO, tcpinfo.LAYOUT.size)
-    assert len(raw) == tcpinfo.LAYOUT.size
-    return dict(zip(tcpinfo.NAMES, tcpinfo.LAYOUT.unpack(raw), strict=True))
+    return asdict(TcpInfo.of(sock.getsockopt(TCP, socket.TCP_INFO, tcpinfo.LAYOUT.size)))
 
 
 def test_tcp_info(world: Driver) -> None:
     """Both ends of one connection: what is said of it agrees, as far as both can know it."""
-    assert tcpinfo.NAMES.index("total_retrans") == 31 and tcpinfo.LAYOUT.size == 240
+    assert tcpinfo.NAMES.index("total_retrans") == 31 and tcpinfo.LAYOUT.size == 280
     with create_server(world, (STACK, 7300), backlog=9) as listener:
         listener.settimeout(5)
         assert info(Socket(world))["state"] == State.CLOSED
