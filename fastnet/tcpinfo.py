@@ -123,6 +123,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
     if sender is not None and not opening:
         recovery = sender.recovery
         board = recovery.board
+        rates = recovery.rates
         on_its_way = board.flights[board.head :]
         known |= {
             "ca_state": CA_STATES[recovery.state],
@@ -137,6 +138,9 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
             "rttvar": sender.rtt.rttvar // MICROSECOND,
             "snd_ssthresh": ssthresh if (ssthresh := recovery.congestion.ssthresh) == NO_THRESHOLD else segments(ssthresh),
             "snd_cwnd": segments(recovery.congestion.cwnd),
+            "pacing_rate": 0 if rates is None else rates.pacing_rate,
+            "max_pacing_rate": 0 if rates is None else rates.max_pacing_rate,
+            "delivery_rate": 0 if rates is None else rates.delivery_rate,
             "notsent_bytes": max(0, sender.buffer.length - in_flight),
             "min_rtt": (recovery.board.rack.min_rtt or handshake.rtt) // MICROSECOND,
         }
