@@ -36,6 +36,7 @@ cdef class Rates:
     cdef public long long app_limited
     cdef public unsigned char paces
     cdef public unsigned char samples
+    cdef public unsigned char cwnd_limited
     cdef public unsigned char delivery_rate_app_limited
 
     @cython.locals(late=cython.longlong)
@@ -47,7 +48,9 @@ cdef class Rates:
     @cython.locals(departures=list, low=cython.Py_ssize_t, high=cython.Py_ssize_t, middle=cython.Py_ssize_t, departure=Departure)
     cpdef Departure find(self, long long sent_at)
     cpdef limit(self, long long delivered, long long in_flight)
-    @cython.locals(sample=RateSample, newly_lost=cython.longlong, newest=cython.longlong, interval=cython.longlong, departure=Departure, flight=Flight)
+    @cython.locals(
+        sample=RateSample, newly_lost=cython.longlong, newest=cython.longlong, interval=cython.longlong, departure=Departure, flight=Flight,
+    )
     cpdef acknowledged(self, Scoreboard board, Acknowledgment ack, long long min_rtt)
     @cython.locals(departures=list, flight=Flight, departure=Departure, head=cython.Py_ssize_t)
     cpdef forget(self, Scoreboard board)

@@ -51,13 +51,15 @@ class Rates:
     :ivar delivery_rate: of the last sample that was worth one; ``delivery_rate_app_limited``: the program set that pace
     :ivar paces: bursts wait for their turn
     :ivar next_at: when the next burst may leave, ns; ``wake_at``: the same while something waits for it, else 0
+    :ivar cwnd_limited: CWND, and nothing else, held the sender back when it last sent
     :ivar samples: the congestion control is told a ``sample`` with each ACK
     :ivar lost: bytes found lost since the connection began; ``newly_lost``: those that no sample has told of yet
     :ivar app_limited: the program sets the pace until so many bytes have arrived; 0: it does not
     """
 
     __slots__ = (
-        "app_limited", "delivered_at", "delivery_rate", "delivery_rate_app_limited", "departures", "first_sent_at", "head", "lost",
+        "app_limited", "cwnd_limited", "delivered_at", "delivery_rate", "delivery_rate_app_limited", "departures", "first_sent_at", "head",
+        "lost",
         "max_pacing_rate", "newly_lost", "next_at", "paces", "pacing_rate", "sample", "samples", "wake_at",
     )  # fmt: skip
 
@@ -69,6 +71,7 @@ class Rates:
         self.paces = False
         self.next_at = 0
         self.wake_at = 0
+        self.cwnd_limited = False
         self.samples = False
         self.sample = RateSample()
         self.departures: list[Departure] = []

@@ -209,7 +209,7 @@ class Recovery:
             self.is_marked(tcb, tcb.ecn, seg, now)
         sample.total = board.delivered
         sample.recovering = self.state != OPEN
-        sample.cwnd_limited = self.limited
+        sample.cwnd_limited = rates.cwnd_limited
         sample.hold = False
         rates.acknowledged(board, ack, board.rack.min_rtt)
         self.congestion.sampled(ack, sample)

@@ -65,7 +65,9 @@ cdef class Sender:
         recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong, size=cython.longlong
     )
     cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except? -1
-    @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int, recovery=Recovery)
+    @cython.locals(
+        offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int, recovery=Recovery,
+    )
     cpdef Py_ssize_t resend(self, Tcb tcb, Flight flight, long long most, long long now) except? -1
     @cython.locals(
         recovery=Recovery, burst=cython.longlong, total=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong,

@@ -233,6 +233,8 @@ class Sender:
                 tcb.wake_at(rates.wake_at)
         elif rates.samples and self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK) < mss and recovery.board.lost == 0:
             rates.limit(recovery.board.delivered, recovery.pipe(tcb))
+        # Slow start may count CWND as in use where half of it is (``Recovery.validate``); a model may not.
+        rates.cwnd_limited = recovery.limited
 
     def send_lost(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """Send again what was lost, as far as CWND lets; how many bytes."""
