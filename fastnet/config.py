@@ -104,7 +104,7 @@ class Settings:
     tcp_slow_start_after_idle: int = 1
     """1: begin slowly again after a pause of a retransmission timeout (RFC 5681 section 4.1)."""
     tcp_congestion_control: str = "cubic"
-    """Congestion control of new connections: cubic, reno or none, or one that a program has added."""
+    """Congestion control of new connections: cubic, bbr, reno or none, or one that a program has added (docs/congestion.md)."""
     min_pmtu: int = 552
     """Smallest path MTU that ICMP is believed, bytes. Packets for a path that takes less have this size and no DF bit."""
     mtu_expires: int = 600
@@ -120,6 +120,15 @@ class Settings:
     """Seconds from the beginning of a search for the path MTU to the next."""
     tcp_probe_threshold: int = 8
     """A search is over when what gets there and what does not are fewer bytes apart."""
+    tcp_pacing_ss_ratio: int = 200
+    """Per cent of a CWND for each round trip that a connection which paces sends in slow start. Takes effect at once."""
+    tcp_pacing_ca_ratio: int = 120
+    """The same after slow start. Takes effect at once."""
+    fastnet_pacing: int = 0
+    """1: every connection paces, as under Linux's fq; 0: those whose congestion control paces, or that have SO_MAX_PACING_RATE."""
+    fastnet_abe: int = 0
+    """1: to ECN marks, CUBIC and NewReno respond less than to loss: CWND to 0.85 and 0.8 instead of 0.7 and 0.5 (RFC 8511). Takes effect
+    at once."""
     tcp_min_snd_mss: int = 48
     """Smallest segment that a path may bring a connection down to, bytes of data and options."""
     tcp_keepalive_time: int = 7200
@@ -237,6 +246,10 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "tcp_mtu_probe_floor": (48, 65535),
     "tcp_probe_interval": (0, 1 << 24),
     "tcp_probe_threshold": (0, 65535),
+    "tcp_pacing_ss_ratio": (0, 1000),
+    "tcp_pacing_ca_ratio": (0, 1000),
+    "fastnet_pacing": (0, 1),
+    "fastnet_abe": (0, 1),
     "tcp_min_snd_mss": (48, 65535),
     "tcp_keepalive_time": (1, 32767),
     "tcp_keepalive_intvl": (1, 32767),

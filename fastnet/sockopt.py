@@ -26,10 +26,13 @@ from fastnet.tcp.tuning import seconds_within, timeouts_within
 SO_RCVBUF_MIN = 2304
 SO_SNDBUF_MIN = 4608
 """Linux's SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF on a 64-bit machine."""
+SO_MAX_PACING_RATE = 47
+"""Linux's, which ``socket`` does not name."""
 TCP_NOTSENT_LOWAT = 25
 """Linux's; ``socket`` has the name only where the C library that Python was built with has it."""
 FIN_WAIT_MAX = 120
 """Linux's TCP_FIN_TIMEOUT_MAX, seconds."""
+UNLIMITED_RATE = (1 << 64) - 1
 NAME_MAX = 16
 """Linux's TCP_CA_NAME_MAX."""
 ECN_MASK = 3
@@ -265,6 +268,19 @@ def set_unsent(connection: Connection, size: int) -> None:
     connection.limit_unsent(size & 0xFFFFFFFF)
 
 
+def pacing_rate(raw: bytes, settings: Settings) -> int:
+    """Bytes/s: 32 bits of which all set are no bound, or 64 bits; as the number that a kernel keeps."""
+    if len(raw) >= 8:
+        return int.from_bytes(raw[:8], sys.byteorder)
+    rate = integer(raw) & 0xFFFFFFFF
+    return UNLIMITED_RATE if rate == 0xFFFFFFFF else rate
+
+
+def set_pacing_rate(connection: Connection, rate: int) -> None:
+    """SO_MAX_PACING_RATE."""
+    connection.limit_pacing(0 if rate == UNLIMITED_RATE else min(rate, 1 << 40))
+
+
 def set_largest_segment(connection: Connection, size: int) -> None:
     """TCP_MAXSEG: for a SYN that is still to come; what a handshake has agreed stays, as on Linux."""
     connection.user_mss = size
@@ -441,6 +457,9 @@ OPTIONS: dict[Key, Option] = {
     ),
     (stdlib.SOL_SOCKET, stdlib.SO_SNDBUF): Option(
         buffer_size("wmem_max", SO_SNDBUF_MIN), lambda s: s.tcp_wmem[1], set_send_buffer, packed, send_buffer
+    ),
+    (stdlib.SOL_SOCKET, SO_MAX_PACING_RATE): Option(
+        pacing_rate, lambda s: UNLIMITED_RATE, set_pacing_rate, lambda value: struct.pack("I", min(value, 0xFFFFFFFF))
     ),
     # Urgent bytes stay in the stream: RFC 6093 section 4 has it so, since middleboxes move or clear urgent pointers.
     (stdlib.SOL_SOCKET, stdlib.SO_OOBINLINE): Option(always, lambda s: 1),

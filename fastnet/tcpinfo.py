@@ -318,6 +318,7 @@ def describe_sender(connection: Connection, sender: Sender, now: int) -> dict[st
         return (now - then) // MILLISECOND if then else 0
 
     recovery = sender.recovery
+    rates = recovery.rates
     board = recovery.board
     rack = board.rack
     in_flight = connection.snd_nxt - connection.snd_una & MASK
@@ -353,6 +354,9 @@ def describe_sender(connection: Connection, sender: Sender, now: int) -> dict[st
         "rttvar": sender.rtt.rttvar // MICROSECOND,
         "snd_ssthresh": ssthresh if ssthresh == NO_THRESHOLD else segments(ssthresh),
         "snd_cwnd": segments(recovery.congestion.cwnd),
+        "pacing_rate": 0 if rates is None else rates.pacing_rate,
+        "max_pacing_rate": NO_BOUND if rates is None else rates.max_pacing_rate or NO_BOUND,
+        "delivery_rate": 0 if rates is None else rates.delivery_rate,
         "notsent_bytes": max(0, sender.buffer.length - in_flight),
         "min_rtt": (rack.min_rtt or connection.handshake.rtt) // MICROSECOND,
         "data_segs_out": sender.data_segs,

@@ -1,5 +1,6 @@
 cimport cython
 
+from fastnet.tcp.congestion.base cimport CongestionControl
 from fastnet.tcp.context cimport Context
 from fastnet.tcp.memory cimport Memory
 from fastnet.tcp.patience cimport Patience
@@ -60,7 +61,7 @@ cdef class UserCalls(Tcb):
     @cython.locals(wait=cython.longlong)
     cpdef end_fin_wait_2(self, long long now)
     cpdef watch(self)
-    @cython.locals(limit=cython.longlong)
+    @cython.locals(limit=cython.longlong, congestion=CongestionControl)
     cpdef Sender need_sender(self)
     @cython.locals(before=cython.int)
     cpdef move(self, int event)

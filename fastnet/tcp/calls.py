@@ -307,7 +307,10 @@ class UserCalls(Tcb):
         kind = algorithm(choice) if isinstance(choice, str) else checked(choice, self.send_mss())
         self.congestion = kind
         if self.sender is not None:
-            self.sender.recovery.replace(kind(self.send_mss()), self.snd_nxt - self.snd_una & MASK)
+            recovery = self.sender.recovery
+            recovery.replace(kind(self.send_mss()), self.snd_nxt - self.snd_una & MASK)
+            if recovery.rates is not None or recovery.congestion.paces() or recovery.congestion.samples():
+                recovery.need_rates(self)
 
     def set_path_discovery(self, rule: int) -> None:
         """IP_MTU_DISCOVER: whether segments follow the path's MTU, and whether packets leave with DF.
@@ -354,6 +357,15 @@ class UserCalls(Tcb):
             self.sender.locked = True
             self.sender.set_limit(size)
 
+    def limit_pacing(self, rate: int) -> None:
+        """SO_MAX_PACING_RATE: send no faster, bytes/s, and in small bursts; 0: no bound."""
+        if rate or self.sender is not None and self.sender.recovery.rates is not None:
+            recovery = self.need_sender().recovery
+            # Twice: to make it, and to let it know.
+            recovery.need_rates(self).max_pacing_rate = rate
+            recovery.need_rates(self)
+            self.send_soon()
+
     def limit_unsent(self, size: int) -> None:
         """TCP_NOTSENT_LOWAT: ``send`` takes in so many bytes beyond what has been sent; 0: as tcp_notsent_lowat says."""
         sender = self.need_sender()
@@ -393,7 +405,7 @@ class UserCalls(Tcb):
         if self.sender is None:
             settings = self.context.settings
             kind = self.congestion if self.congestion is not None else algorithm(settings.tcp_congestion_control)
-            congestion = kind(self.send_mss())
+            congestion: CongestionControl = kind(self.send_mss())
             limit = self.first_send_limit()
             self.sender = Sender(self.context.memory.pool, limit, settings.tcp_notsent_lowat, congestion, self.snd_nxt)
             # What the program has set does not grow (SOCK_SNDBUF_LOCK).
@@ -401,6 +413,8 @@ class UserCalls(Tcb):
             if settings.tcp_mtu_probing == 2:
                 # The first segment asks for the path.
                 self.sender.recovery.path_seen = -1
+            if settings.fastnet_pacing or congestion.paces() or congestion.samples():
+                self.sender.recovery.need_rates(self)
             if self.handshake.rtt:
                 self.sender.rtt.measure(self.handshake.rtt)
             elif self.handshake.retries:

@@ -5,6 +5,7 @@ from fastnet.tcp.calls cimport UserCalls
 from fastnet.tcp.context cimport Context
 from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.patience cimport Patience
+from fastnet.tcp.rates cimport Rates
 from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.rtt cimport time_of_timeouts
@@ -66,7 +67,7 @@ cdef class Connection(UserCalls):
     cpdef fin_arrives(self, long long now)
     cpdef unreachable(self, int number, bint hard, long long now)
     cpdef path_narrowed(self, long long mtu, long long now)
-    @cython.locals(receiver=Receiver, sender=Sender, deadline=cython.longlong)
+    @cython.locals(receiver=Receiver, sender=Sender, rates=Rates, deadline=cython.longlong)
     cpdef timer_fires(self, long long now)
     @cython.locals(receiver=Receiver, sender=Sender, held=cython.longlong)
     cpdef give_back(self, long long now)

@@ -559,6 +559,9 @@ class Connection(UserCalls):
                 deadline = sender.deadline
             if sender.cork_deadline > now and (deadline == 0 or sender.cork_deadline < deadline):
                 deadline = sender.cork_deadline
+            rates = sender.recovery.rates
+            if rates is not None and rates.wake_at > now and (deadline == 0 or rates.wake_at < deadline):
+                deadline = rates.wake_at
         if deadline:
             self.wake_at(deadline)
         if self.snd_nxt == self.snd_una:

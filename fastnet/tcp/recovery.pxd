@@ -1,10 +1,11 @@
 cimport cython
 
 from fastnet._headers cimport Segment
-from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl, check
+from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl, RateSample, check
 from fastnet.tcp.discovery cimport Discovery
 from fastnet.tcp.ecn cimport Ecn
 from fastnet.tcp.flights cimport Flight
+from fastnet.tcp.rates cimport Rates
 from fastnet.tcp.rtt cimport RttEstimator
 from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
@@ -19,10 +20,11 @@ cdef class Recovery:
     cdef readonly Scoreboard board
     cdef readonly CongestionControl congestion
     cdef readonly RttEstimator rtt
+    cdef readonly Rates rates
     cdef readonly Discovery path
     cdef public long long path_seen
-    cdef public long long round
-    cdef public int state
+    cdef public unsigned int round
+    cdef public unsigned char state
     cdef public unsigned int recover
     cdef public unsigned int round_end
     cdef public unsigned int probe_end
@@ -51,13 +53,20 @@ cdef class Recovery:
     cdef public long long validated_at
 
     cpdef replace(self, CongestionControl congestion, long long in_flight)
+    @cython.locals(rates=Rates)
+    cpdef Rates need_rates(self, Tcb tcb)
+    cpdef take_rates(self, Rates earlier)
+    @cython.locals(congestion=CongestionControl, rate=cython.longlong, slow=cython.bint, ratio=cython.longlong)
+    cpdef Py_ssize_t rate(self, Tcb tcb) except? -1
     @cython.locals(board=Scoreboard, outstanding=cython.longlong, arrived=cython.longlong)
     cpdef Py_ssize_t pipe(self, Tcb tcb) except? -1
     @cython.locals(
         board=Scoreboard, ack=Acknowledgment, una=cython.uint, advanced=cython.bint, delivered=cython.longlong,
-        reported=cython.bint, fresh=cython.bint,
+        reported=cython.bint, fresh=cython.bint, lost=cython.longlong,
     )
     cpdef acknowledged(self, Tcb tcb, Segment seg, unsigned int before, bint duplicate, long long now)
+    @cython.locals(board=Scoreboard, ack=Acknowledgment, sample=RateSample)
+    cpdef sample(self, Tcb tcb, Rates rates, Segment seg, long long now)
     cpdef bint is_marked(self, Tcb tcb, Ecn ecn, Segment seg, long long now) except -1
     @cython.locals(
         board=Scoreboard, una=cython.uint, window=cython.uint, reported=cython.bint, i=cython.int, left=cython.uint,
@@ -87,8 +96,9 @@ cdef class Recovery:
     cpdef bint is_undone_by(self, Tcb tcb) except -1
     cpdef end(self, Tcb tcb)
     cpdef undo(self, Tcb tcb)
-    @cython.locals(board=Scoreboard, again=cython.longlong, wait=cython.longlong)
+    @cython.locals(board=Scoreboard, again=cython.longlong, lost=cython.longlong, wait=cython.longlong)
     cpdef timed_out(self, Tcb tcb, long long now)
+    @cython.locals(lost=cython.longlong, fresh=cython.bint)
     cpdef reorder_timed_out(self, Tcb tcb, long long now)
     @cython.locals(path=Discovery, before=cython.int, fresh=cython.bint, mss=cython.int)
     cpdef follow_path(self, Tcb tcb, long long now)

@@ -15,6 +15,7 @@ from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import HALF, LOSS, MASK, MILLISECOND, OPEN, RECOVERY
 from fastnet.tcp.rack import DUP_THRESH
+from fastnet.tcp.rates import Rates
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.scoreboard import Scoreboard
 from fastnet.tcp.tcb import Tcb
@@ -26,6 +27,7 @@ MAX_RTT = 120_000
 class Recovery:
     """One connection's.
 
+    :ivar rates: made when the connection paces, or its congestion control samples; None otherwise
     :ivar state: OPEN, RECOVERY or LOSS; ``recover``: SND.NXT when it was entered
     :ivar limited: CWND, and nothing else, held the sender back when it last sent
     :ivar validated_at: when CWND last was in use or given back, ns; ``used``: the most that was on its way since then, bytes
@@ -48,13 +50,14 @@ class Recovery:
     __slots__ = (
         "after_timeout", "board", "congestion", "duplicates", "first_stamp", "frto", "held", "hold", "limited", "marked",
         "needed", "path", "path_seen", "probe_again", "probe_end", "probing",
-        "prr_delivered", "prr_out", "recover", "recover_fs", "reduced", "reorder_deadline", "round", "round_end", "rtt", "state",
+        "prr_delivered", "prr_out", "rates", "recover", "recover_fs", "reduced", "reorder_deadline", "round", "round_end", "rtt", "state",
         "undo_bytes", "undo_cwnd", "undo_end", "undo_ssthresh", "undo_una", "used", "validated_at",
     )  # fmt: skip
 
     def __init__(self, congestion: CongestionControl, rtt: RttEstimator, snd_nxt: int) -> None:
         self.board = Scoreboard()
         self.congestion = congestion
+        self.rates: Rates | None = None
         self.rtt = rtt
         self.state = OPEN
         self.recover = snd_nxt
@@ -99,6 +102,37 @@ class Recovery:
         # Nor back to what the one before it had.
         self.undo_cwnd = congestion.cwnd
         self.undo_ssthresh = congestion.ssthresh
+
+    def need_rates(self, tcb: Tcb) -> Rates:
+        """The rates, made when they are needed."""
+        rates = self.rates
+        if rates is None:
+            rates = self.rates = Rates()
+        if not self.congestion.samples():
+            rates.samples = False
+        elif not rates.samples:
+            rates.begin()
+        rates.paces = self.congestion.paces() or rates.max_pacing_rate > 0 or tcb.context.settings.fastnet_pacing > 0
+        return rates
+
+    def take_rates(self, earlier: Rates) -> None:
+        """Before the handshake was over, the program asked for a bound of the rate."""
+        if self.rates is None:
+            self.rates = Rates()
+        self.rates.max_pacing_rate = earlier.max_pacing_rate
+        self.rates.paces = self.rates.paces or earlier.paces
+
+    def rate(self, tcb: Tcb) -> int:
+        """How fast the congestion control wants to send, bytes/s (tcp_update_pacing_rate()); 0: no bound."""
+        congestion = self.congestion
+        rate = congestion.pacing_rate()
+        if rate <= 0 and self.rtt.srtt:
+            settings = tcb.context.settings
+            # In the last round of slow start the pace is that of the time after it.
+            slow = congestion.cwnd < congestion.ssthresh // 2
+            ratio = settings.tcp_pacing_ss_ratio if slow else settings.tcp_pacing_ca_ratio
+            rate = congestion.cwnd * ratio // 100 * 1_000_000 // max(self.rtt.srtt // 1000, 1)
+        return rate
 
     def pipe(self, tcb: Tcb) -> int:
         """Bytes that are on their way, as far as anybody knows (RFC 6675 section 4)."""
@@ -147,20 +181,42 @@ class Recovery:
             if self.reduced and tcb.ecn is not None and seg.flags & ECE:
                 self.marked = True
             self.end_or_undo(tcb, seg, advanced, now)
+        lost = board.lost
         fresh = self.find_losses(tcb, advanced, now)
+        if fresh and self.rates is not None:
+            self.rates.newly_lost += board.lost - lost
         if fresh and self.state == OPEN and not self.is_probe_alone(tcb):
             self.enter_recovery(tcb, ack.acked, now)
         ack.round = self.round
         ack.in_flight = self.pipe(tcb)
         if tcb.ecn is not None and seg.flags & ECE:
             tcb.ecn.delivered_ce = tcb.ecn.delivered_ce + (ack.acked + self.congestion.mss - 1) // self.congestion.mss & MASK
-        if self.state == RECOVERY:
+        ack.paced = self.rates is not None and self.rates.paces
+        if self.rates is not None and self.rates.samples:
+            self.sample(tcb, self.rates, seg, now)
+        elif self.state == RECOVERY:
             self.reduce_in_proportion(tcb, ack.acked, advanced and not fresh)
         elif tcb.ecn is not None and self.is_marked(tcb, tcb.ecn, seg, now):
             return
         elif advanced and ack.acked and self.limited:
             # Not for what arrived ahead: limited transmit leaves CWND alone (RFC 3042, tcp_may_raise_cwnd()).
             self.congestion.acknowledged(ack)
+
+    def sample(self, tcb: Tcb, rates: Rates, seg: Segment, now: int) -> None:
+        """Tell a congestion control that samples all that it goes by."""
+        board = self.board
+        ack = tcb.context.ack
+        sample = rates.sample
+        if tcb.ecn is not None:
+            self.is_marked(tcb, tcb.ecn, seg, now)
+        sample.total = board.delivered
+        sample.recovering = self.state != OPEN
+        sample.cwnd_limited = rates.cwnd_limited
+        sample.hold = False
+        rates.acknowledged(board, ack, board.rack.min_rtt)
+        self.congestion.sampled(ack, sample)
+        if sample.hold:
+            rates.limit(board.delivered, ack.in_flight)
 
     def is_marked(self, tcb: Tcb, ecn: Ecn, seg: Segment, now: int) -> bool:
         """Does CWND come down in this round trip because the peer saw marks? The first ECE is like a loss of which all has arrived.
@@ -173,7 +229,10 @@ class Recovery:
             return True
         if not seg.flags & ECE:
             return False
-        self.congestion.reduce(tcb.snd_nxt - tcb.snd_una & MASK, now)
+        if tcb.context.settings.fastnet_abe:
+            self.congestion.marked(tcb.snd_nxt - tcb.snd_una & MASK, now)
+        else:
+            self.congestion.reduce(tcb.snd_nxt - tcb.snd_una & MASK, now)
         self.congestion.recovered(now)
         ecn.reduced(tcb.snd_nxt)
         return True
@@ -323,6 +382,9 @@ class Recovery:
     def reduce_in_proportion(self, tcb: Tcb, delivered: int, safe: bool) -> None:
         """PRR (RFC 9937 section 6.2): what leaves follows what arrives, until CWND is SSTHRESH."""
         congestion = self.congestion
+        if self.rates is not None and self.rates.samples:
+            # Its own business.
+            return
         pipe = self.pipe(tcb)
         if not tcb.handshake.sack and delivered == 0 and self.duplicates:
             # A duplicate ACK stands for a segment.
@@ -438,13 +500,20 @@ class Recovery:
         self.probing = False
         self.reorder_deadline = 0
         again = board.lost_again
+        lost = board.lost
         wait = self.reordering_window() if tcb.handshake.sack else 0
         board.lose_at_timeout(now, wait)
+        if self.rates is not None:
+            self.rates.newly_lost += board.lost - lost
         tcb.context.counters.TCPLostRetransmit += board.lost_again - again
 
     def reorder_timed_out(self, tcb: Tcb, now: int) -> None:
         """What was only late so far is lost (RFC 8985 section 6.2, the reordering timer)."""
-        if self.find_losses(tcb, False, now) and self.state == OPEN and not self.is_probe_alone(tcb):
+        lost = self.board.lost
+        fresh = self.find_losses(tcb, False, now)
+        if fresh and self.rates is not None:
+            self.rates.newly_lost += self.board.lost - lost
+        if fresh and self.state == OPEN and not self.is_probe_alone(tcb):
             self.enter_recovery(tcb, 0, now)
         if self.state == RECOVERY:
             self.reduce_in_proportion(tcb, 0, False)

@@ -75,6 +75,7 @@ cdef class Scoreboard:
     @cython.locals(i=cython.Py_ssize_t, flight=Flight, total=cython.longlong)
     cpdef Py_ssize_t on_their_way_again(self) except? -1
     cpdef Flight next_lost(self)
+    cpdef Flight oldest(self)
 
 
 @cython.locals(flight=Flight)

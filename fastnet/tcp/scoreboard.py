@@ -377,6 +377,12 @@ class Scoreboard:
             return None
         return self.losses.first()
 
+    def oldest(self) -> Flight | None:
+        """Of what is on its way, what was sent first; None when nothing is."""
+        if self.order is not None:
+            return self.order.first()
+        return self.flights[self.head] if self.head < len(self.flights) else None
+
 
 def make_flight(seq: int, end: int, sent_at: int) -> Flight:
     """A flight that is on its way for the first time."""

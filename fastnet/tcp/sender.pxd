@@ -4,6 +4,7 @@ from fastnet._buffer cimport ByteRing
 from fastnet._headers cimport Segment
 from fastnet.tcp.congestion.base cimport CongestionControl, check
 from fastnet.tcp.flights cimport Flight
+from fastnet.tcp.rates cimport Rates
 from fastnet.tcp.recovery cimport Recovery
 from fastnet.tcp.rtt cimport RttEstimator
 from fastnet.tcp.scoreboard cimport Scoreboard
@@ -70,11 +71,18 @@ cdef class Sender:
     cpdef keep_time(self, Tcb tcb, long long mss, long long now)
     @cython.locals(clock=cython.uint, elapsed=cython.uint)
     cpdef turn_to(self, int held, long long now)
+    @cython.locals(recovery=Recovery)
+    cpdef Py_ssize_t paced(self, Tcb tcb, Rates rates, long long room, bint idle, long long now) except? -1
+    @cython.locals(recovery=Recovery)
+    cpdef pace(self, Tcb tcb, Rates rates, long long mss)
     @cython.locals(
         recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong, size=cython.longlong
     )
     cpdef Py_ssize_t send_lost(self, Tcb tcb, long long mss, long long room, long long now) except? -1
-    @cython.locals(offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int, segs=cython.uint)
+    @cython.locals(
+        offset=cython.longlong, size=cython.longlong, data=cython.longlong, sent=cython.longlong, flags=cython.int, segs=cython.uint,
+        recovery=Recovery,
+    )
     cpdef Py_ssize_t resend(self, Tcb tcb, Flight flight, long long most, long long now) except? -1
     @cython.locals(
         recovery=Recovery, burst=cython.longlong, total=cython.longlong, in_flight=cython.longlong, unsent=cython.longlong,
@@ -86,13 +94,14 @@ cdef class Sender:
     )
     cpdef Py_ssize_t send_path_probe(self, Tcb tcb, long long mss, long long room, long long now) except? -1
     cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1
-    @cython.locals(seq=cython.uint)
+    cpdef note_rates(self, Tcb tcb, Rates rates, long long size, long long now)
+    @cython.locals(seq=cython.uint, recovery=Recovery)
     cpdef went_out(self, Tcb tcb, long long size, long long now)
     @cython.locals(recovery=Recovery)
     cpdef set_timer(self, Tcb tcb, long long now)
     @cython.locals(wait=cython.longlong)
     cpdef Py_ssize_t probe_due(self, Tcb tcb) except? -1
-    @cython.locals(purpose=cython.int)
+    @cython.locals(purpose=cython.int, rates=Rates)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
     cpdef bint is_stale(self, Tcb tcb, int purpose, long long now) except -1
     @cython.locals(board=Scoreboard)

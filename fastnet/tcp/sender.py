@@ -5,6 +5,7 @@ from fastnet._headers import ACK, FIN, PSH, Segment
 from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.flights import Flight
 from fastnet.tcp.numbers import BYTES_A_FLIGHT, HALF, LOSS, MASK, MILLISECOND, MIN_FLIGHTS
+from fastnet.tcp.rates import Rates
 from fastnet.tcp.recovery import Recovery
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcp.tcb import Tcb
@@ -113,6 +114,8 @@ class Sender:
         self.fin_queued = earlier.fin_queued
         self.cork = earlier.cork
         self.lowat = earlier.lowat
+        if earlier.recovery.rates is not None:
+            self.recovery.take_rates(earlier.recovery.rates)
         self.urgent = earlier.urgent
 
     # ---- an ACK ----
@@ -210,6 +213,8 @@ class Sender:
             recovery.congestion.restarted(now)
         check(recovery.congestion)
         room = recovery.congestion.cwnd - recovery.pipe(tcb)
+        if recovery.rates is not None:
+            room = self.paced(tcb, recovery.rates, room, idle, now)
         if recovery.hold:
             # F-RTO: two new segments, once, if there is something new that may go.
             if recovery.hold == 1:
@@ -225,6 +230,8 @@ class Sender:
                 self.send_new(tcb, mss, room, now)
         if idle and tcb.snd_nxt != tcb.snd_una:
             self.retransmit_at = now + self.rtt.rto
+        if recovery.rates is not None:
+            self.pace(tcb, recovery.rates, mss)
         recovery.validate(tcb, self.full, now)
         self.set_timer(tcb, now)
         if self.full:
@@ -258,6 +265,33 @@ class Sender:
             self.program_time = self.program_time + elapsed & MASK
         self.held_by = held
         self.held_since = clock
+
+    def paced(self, tcb: Tcb, rates: Rates, room: int, idle: bool, now: int) -> int:
+        """How many bytes may leave, of those for which CWND has room.
+
+        :param idle: nothing is on its way
+        """
+        recovery = self.recovery
+        if idle and rates.samples and rates.app_limited and self.buffer.length:
+            recovery.congestion.resumed(now)
+        if rates.paces:
+            room = min(room, rates.allowance(recovery.rate(tcb), tcb.send_mss(), now))
+        rates.wake_at = 0
+        return room
+
+    def pace(self, tcb: Tcb, rates: Rates, mss: int) -> None:
+        """The sender sent what it could: what holds it back, its pace or the program?"""
+        recovery = self.recovery
+        if recovery.limited:
+            if rates.paces and recovery.congestion.cwnd - recovery.pipe(tcb) >= mss:
+                # CWND has room: what is left has its turn when the burst before it is over.
+                recovery.limited = False
+                rates.wake_at = rates.next_at
+                tcb.wake_at(rates.wake_at)
+        elif rates.samples and self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK) < mss and recovery.board.lost == 0:
+            rates.limit(recovery.board.delivered, recovery.pipe(tcb))
+        # Slow start may count CWND as in use where half of it is (``Recovery.validate``); a model may not.
+        rates.cwnd_limited = recovery.limited
 
     def send_lost(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """Send again what was lost, as far as CWND lets; how many bytes."""
@@ -298,7 +332,10 @@ class Sender:
                 size = sent
         else:
             tcb.put(flight.seq, flags, now)
-        self.recovery.sent_again(tcb, flight, size, now)
+        recovery = self.recovery
+        recovery.sent_again(tcb, flight, size, now)
+        if recovery.rates is not None:
+            self.note_rates(tcb, recovery.rates, size, now)
         self.resent += 1
         tcb.context.counters.TcpRetransSegs += 1
         if self.waiting_since == 0:
@@ -399,9 +436,19 @@ class Sender:
         """New sequence numbers are on their way."""
         seq = tcb.snd_nxt
         tcb.snd_nxt = seq + size & MASK
-        self.recovery.sent(seq, tcb.snd_nxt, now)
+        recovery = self.recovery
+        recovery.sent(seq, tcb.snd_nxt, now)
+        if recovery.rates is not None:
+            self.note_rates(tcb, recovery.rates, size, now)
         self.sent_at = now
         tcb.context.counters.TCPOrigDataSent += 1
+
+    def note_rates(self, tcb: Tcb, rates: Rates, size: int, now: int) -> None:
+        """So many numbers went out just now."""
+        if rates.paces:
+            rates.charge(size, now)
+        if rates.samples:
+            rates.sent(self.recovery.board, self.recovery.pipe(tcb), size, now)
 
     # ---- the timer ----
 
@@ -445,6 +492,10 @@ class Sender:
     def timeout(self, tcb: Tcb, now: int) -> bool:
         """The wheel fired. False when the peer has been silent for too long (R2 of RFC 9293 section 3.8.3)."""
         if self.cork_deadline and now >= self.cork_deadline:
+            tcb.send_soon()
+        rates = self.recovery.rates
+        if rates is not None and rates.wake_at and now >= rates.wake_at:
+            # The next burst's turn.
             tcb.send_soon()
         if self.deadline == 0 or now < self.deadline:
             return True

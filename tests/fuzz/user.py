@@ -222,6 +222,10 @@ class User:
             connection.watch()
         elif name == "congestion":
             connection.set_congestion_control(value)
+        elif name == "pacing":
+            connection.limit_pacing(value)
+        elif name == "unsent":
+            connection.limit_unsent(value)
         elif name == "ttl":
             connection.ttl, connection.tos = value, value & 0xFC
         elif name == "mss":

@@ -318,6 +318,28 @@ def test_congestion_controls_are_told() -> None:
         assert it.cwnd == pytest.approx(10 * MSS * factor, abs=MSS)
 
 
+@pytest.mark.parametrize(("name", "mark", "loss"), [("cubic", 0.85, 0.7), ("reno", 0.8, 0.5), ("none", 0, 0)])
+def test_alternative_backoff(name: str, mark: float, loss: float) -> None:
+    """RFC 8511 section 3.1: with fastnet_abe a mark takes less than a loss, and a loss as much as before."""
+    for abe, factor in ((0, loss), (1, mark)):
+        it = Agreed(tcp_congestion_control=name, fastnet_abe=abe)
+        it.send(10)
+        it.ack(1, "AE")
+        if factor:
+            assert it.cwnd == pytest.approx(9 * MSS * factor if name == "reno" else 10 * MSS * factor, abs=2)
+        else:
+            assert it.cwnd > 1 << 30
+    if loss:
+        it = Agreed(tcp_congestion_control=name, fastnet_abe=1)
+        it.send(10)
+        for _ in range(4):
+            it.ack(1)
+        assert it.connection.sender is not None
+        congestion = it.connection.sender.recovery.congestion
+        # The first ACK was of new data, so CWND is eleven segments by the third duplicate.
+        assert congestion.ssthresh == pytest.approx(9 * MSS * loss if name == "reno" else 11 * MSS * loss, abs=2)
+
+
 # ---- what is known of it ----
 
 

@@ -17,6 +17,7 @@ from fastnet.devices import ImpairedDevice, Impairment
 from fastnet.driver import Driver
 from fastnet.netns import Namespace, sysctl
 from fastnet.socket import Socket, create_connection, create_server
+from fastnet.sockopt import SO_MAX_PACING_RATE
 from fastnet.stack import Stack
 from tests.wire.conftest import STACK
 
@@ -151,6 +152,36 @@ def test_small_buffers(driver: Driver, connect: Connect) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         at_once(client, server, MIB // 4)
+
+
+def test_a_paced_sender_as_the_kernel_sees_it(driver: Driver) -> None:
+    """SO_MAX_PACING_RATE: what the kernel has read at any time is no more than the rate allows. Only a bound from above: a busy machine
+    may be slower, and without pacing all of it is there within some milliseconds."""
+    rate, size = 2_000_000, 1_000_000
+    with socket.create_server((KERNEL, PORT)) as listener:
+        listener.settimeout(TIMEOUT)
+
+        def serve() -> list[tuple[float, int]]:
+            server, _ = listener.accept()
+            server.settimeout(TIMEOUT)
+            seen, total = [], 0
+            with server:
+                while data := server.recv(1 << 16):
+                    total += len(data)
+                    seen.append((time.monotonic(), total))
+            return seen
+
+        with ThreadPoolExecutor(1) as pool:
+            serving = pool.submit(serve)
+            with create_connection(driver, (KERNEL, PORT), timeout=TIMEOUT) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, rate)
+                start = time.monotonic()
+                sock.sendall(bytes(size))
+                sock.shutdown(socket.SHUT_WR)
+                seen = serving.result(TIMEOUT)
+    assert seen[-1][1] == size
+    for at, total in seen:
+        assert total <= 1.1 * rate * (at - start) + 64_000, (at - start, total)
 
 
 def test_many_connections_at_once(driver: Driver) -> None:

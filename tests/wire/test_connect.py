@@ -18,7 +18,15 @@ from fastnet.devices import MemoryDevice
 from fastnet.driver import Driver
 from fastnet.netns import Namespace
 from fastnet.socket import SHUT_RD, SHUT_RDWR, SHUT_WR, Socket, create_connection, create_server
-from fastnet.sockopt import IP_MTU, IP_MTU_DISCOVER, TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_NOTSENT_LOWAT
+from fastnet.sockopt import (
+    IP_MTU,
+    IP_MTU_DISCOVER,
+    SO_MAX_PACING_RATE,
+    TCP_FASTOPEN,
+    TCP_FASTOPEN_CONNECT,
+    TCP_FASTOPEN_NO_COOKIE,
+    TCP_NOTSENT_LOWAT,
+)
 from fastnet.stack import Stack
 from fastnet.tcp.states import State
 from fastnet.tcpinfo import TcpInfo
@@ -156,6 +164,7 @@ OPTIONS = {
     "SO_REUSEPORT": (SOL, socket.SO_REUSEPORT),
     "SO_RCVBUF": (SOL, socket.SO_RCVBUF),
     "SO_SNDBUF": (SOL, socket.SO_SNDBUF),
+    "SO_MAX_PACING_RATE": (SOL, SO_MAX_PACING_RATE),
     "SO_LINGER": (SOL, socket.SO_LINGER),
     "SO_ERROR": (SOL, socket.SO_ERROR),
     "SO_TYPE": (SOL, socket.SO_TYPE),

@@ -2,11 +2,12 @@
 
 from fastnet.config import no_such
 from fastnet.tcp.congestion.base import CongestionControl, check
+from fastnet.tcp.congestion.bbr import Bbr
 from fastnet.tcp.congestion.cubic import Cubic
 from fastnet.tcp.congestion.newreno import NewReno
 from fastnet.tcp.congestion.unlimited import Unlimited
 
-ALGORITHMS: dict[str, type[CongestionControl]] = {"cubic": Cubic, "none": Unlimited, "reno": NewReno}
+ALGORITHMS: dict[str, type[CongestionControl]] = {"bbr": Bbr, "cubic": Cubic, "none": Unlimited, "reno": NewReno}
 """What ``tcp_congestion_control`` may name. Add a class of yours here, or give it to one connection."""
 
 

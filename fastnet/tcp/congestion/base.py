@@ -4,7 +4,9 @@ To write one in Python, subclass ``CongestionControl``, override what differs, a
 
     connection.set_congestion_control(Mine)
 
-Which segments are lost, what is retransmitted and how CWND comes down during recovery is not its business (``recovery.py``).
+Which segments are lost, what is retransmitted and how CWND comes down during recovery is not its business (``recovery.py``). One that
+builds a model of the path asks for more: ``paces`` for pacing, ``samples`` for a measure of the rate with each ACK; then CWND is its own
+business in recovery too.
 """
 
 NO_THRESHOLD = 0x7FFFFFFF
@@ -22,9 +24,10 @@ class Acknowledgment:
     :ivar in_flight: bytes that are on their way after it
     :ivar round: counts round trips: it rises when data sent after the last rise was acknowledged
     :ivar now: when it came, ns
+    :ivar paced: what it is for was spread over time, not sent in a burst
     """
 
-    __slots__ = ("acked", "in_flight", "min_rtt", "now", "round", "rtt")
+    __slots__ = ("acked", "in_flight", "min_rtt", "now", "paced", "round", "rtt")
 
     def __init__(self) -> None:
         self.acked = 0
@@ -33,6 +36,50 @@ class Acknowledgment:
         self.in_flight = 0
         self.round = 0
         self.now = 0
+        self.paced = False
+
+
+class RateSample:
+    """What one ACK says about the path (RS of draft-ietf-ccwg-bbr-04 section 4.1). The same object is filled again for the next.
+
+    Of the data that was sent last of what has arrived with this ACK:
+
+    :ivar prior_delivered: bytes that had arrived when it was sent; -1: nothing arrived that a measure could be taken of
+    :ivar delivered: bytes that have arrived since then; ``lost``: that were lost since then
+    :ivar delivery_rate: those by the time that they took, bytes/s; 0 when there is no telling
+    :ivar in_flight: bytes that were on their way behind it (tx_in_flight)
+    :ivar app_limited: the program, not the path, set the pace when it was sent
+
+    Of this ACK:
+
+    :ivar newly_lost: bytes found lost
+    :ivar loss_in_flight, loss_lost, loss_app_limited: what ``in_flight``, ``lost`` and ``app_limited`` are for the first of those
+    :ivar total: bytes that have arrived since the connection began
+    :ivar recovering: a loss is being recovered
+    :ivar cwnd_limited: CWND, and nothing else, held the sender back when it last sent
+    :ivar hold: set by a congestion control that holds back on purpose: what is on its way is no measure (MarkConnectionAppLimited())
+    """
+
+    __slots__ = (
+        "app_limited", "cwnd_limited", "delivered", "delivery_rate", "hold", "in_flight", "loss_app_limited", "loss_in_flight",
+        "loss_lost", "lost", "newly_lost", "prior_delivered", "recovering", "total",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.prior_delivered = -1
+        self.delivered = 0
+        self.delivery_rate = 0
+        self.in_flight = 0
+        self.lost = 0
+        self.newly_lost = 0
+        self.loss_in_flight = 0
+        self.loss_lost = 0
+        self.total = 0
+        self.app_limited = False
+        self.loss_app_limited = False
+        self.recovering = False
+        self.cwnd_limited = False
+        self.hold = False
 
 
 class CongestionControl:
@@ -119,6 +166,28 @@ class CongestionControl:
         if used < self.cwnd:
             self.ssthresh = max(self.ssthresh, self.cwnd * 3 // 4)
             self.cwnd = (self.cwnd + used) // 2
+
+    def marked(self, in_flight: int, now: int) -> None:
+        """The peer saw a mark (RFC 3168), once a round trip, where fastnet_abe is 1: as a loss, unless it may be less (RFC 8511)."""
+        self.reduce(in_flight, now)
+
+    def paces(self) -> bool:
+        """Is what it lets out to be spread over time?"""
+        return False
+
+    def pacing_rate(self) -> int:
+        """How fast, bytes/s; 0: a CWND for each round trip and a little more, as tcp_pacing_ss_ratio and tcp_pacing_ca_ratio say."""
+        return 0
+
+    def samples(self) -> bool:
+        """Does it want ``sampled`` called with each ACK? Then it is not told ``acknowledged``, and nobody else changes CWND."""
+        return False
+
+    def sampled(self, ack: Acknowledgment, sample: RateSample) -> None:
+        """An ACK, in recovery or not."""
+
+    def resumed(self, now: int) -> None:
+        """Sending begins again, after a time in which the program had nothing to send; only for one that ``samples``."""
 
 
 def check(congestion: CongestionControl) -> None:

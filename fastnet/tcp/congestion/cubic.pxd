@@ -3,7 +3,7 @@ cimport cython
 from fastnet.tcp.congestion.base cimport Acknowledgment, CongestionControl
 from fastnet.tcp.congestion.hystart cimport HyStart
 
-cdef double C, BETA, ALPHA
+cdef double C, BETA, BETA_ECN, ALPHA
 cdef long long SECOND
 
 
@@ -30,8 +30,10 @@ cdef class Cubic(CongestionControl):
     cpdef start_epoch(self, double cwnd, long long now)
     @cython.locals(late=cython.double)
     cpdef double cubic_window(self, double t) except? -1
-    @cython.locals(cwnd=cython.double)
     cpdef reduce(self, long long in_flight, long long now)
+    cpdef marked(self, long long in_flight, long long now)
+    @cython.locals(cwnd=cython.double)
+    cpdef decrease(self, double beta)
     cpdef remember(self)
     cpdef undo(self, long long cwnd, long long ssthresh)
     @cython.locals(ratio=cython.double)

@@ -6,6 +6,8 @@ from fastnet.tcp.numbers import SECOND
 
 C = 0.4
 BETA = 0.7
+BETA_ECN = 0.85
+"""Where a mark may be answered with less than a loss (RFC 8511 section 3.1)."""
 ALPHA = 3 * (1 - BETA) / (1 + BETA)
 """Growth of the Reno-friendly window, segments for each round trip (section 4.3)."""
 
@@ -107,10 +109,18 @@ class Cubic(CongestionControl):
 
     def reduce(self, in_flight: int, now: int) -> None:
         """Section 4.6, with the fast convergence of section 4.7."""
+        self.decrease(BETA)
+
+    def marked(self, in_flight: int, now: int) -> None:
+        """RFC 8511: a router that marks has a short queue, so CWND need not come down as far to empty it."""
+        self.decrease(BETA_ECN)
+
+    def decrease(self, beta: float) -> None:
+        """A new curve, which begins with so much of CWND."""
         cwnd = float(self.cwnd) / self.mss
         self.cwnd_prior = cwnd
         self.w_max = cwnd * (1 + BETA) / 2 if cwnd < self.w_max else cwnd
-        self.ssthresh = max(int(self.cwnd * BETA), 2 * self.mss)
+        self.ssthresh = max(int(self.cwnd * beta), 2 * self.mss)
         self.epoch = 0
         self.know()
 

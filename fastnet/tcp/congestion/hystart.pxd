@@ -23,6 +23,6 @@ cdef class HyStart:
     cpdef Py_ssize_t growth(self, Acknowledgment ack, long long mss) except? -1
     @cython.locals(last=cython.longlong)
     cpdef bint is_slower(self) except -1
-    @cython.locals(length=cython.longlong)
+    @cython.locals(length=cython.longlong, least=cython.longlong)
     cpdef bint is_train(self, Acknowledgment ack, long long mss) except -1
     cpdef start_round(self, Acknowledgment ack)

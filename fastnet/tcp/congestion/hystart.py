@@ -85,7 +85,9 @@ class HyStart:
         if ack.now - self.train_end <= max(ACK_DELTA, ack.min_rtt // MIN_RTT_DIVISOR):
             self.train_end = ack.now
             length = ack.now - self.round_start
-            if length > max(ack.min_rtt // 2, MIN_RTT_THRESH) and ack.in_flight + ack.acked >= LOW_WINDOW * mss and ack.min_rtt:
+            # A paced CWND takes half a round trip anyway (hystart_update()).
+            least = ack.min_rtt if ack.paced else ack.min_rtt // 2
+            if length > max(least, MIN_RTT_THRESH) and ack.in_flight + ack.acked >= LOW_WINDOW * mss and ack.min_rtt:
                 if not self.train:
                     self.train = True
                     self.css = True

@@ -8,3 +8,4 @@ cdef class NewReno(CongestionControl):
 
     @cython.locals(acked=cython.longlong)
     cpdef acknowledged(self, Acknowledgment ack)
+    cpdef marked(self, long long in_flight, long long now)
