@@ -324,7 +324,8 @@ def describe_sender(connection: Connection, sender: Sender, now: int) -> dict[st
     in_flight = connection.snd_nxt - connection.snd_una & MASK
     on_its_way = [(flight, segments(flight.end - flight.seq & MASK)) for flight in board.flights[board.head :]]
     sacked = sum(count for flight, count in on_its_way if flight.sacked)
-    unacked = sum(count for _, count in on_its_way)
+    # A sender that was made after the end, for an option, knows nothing of what was on its way.
+    unacked = sum(count for _, count in on_its_way) or segments(in_flight)
     state = CA_STATES[recovery.state]
     if state == 0 and (board.sacked or recovery.duplicates):
         state = DISORDER
@@ -380,7 +381,7 @@ def acknowledged(connection: Connection) -> int:
     """Sequence numbers that the peer has acknowledged, as Linux counts them: a client's SYN is one of them, a server's is not."""
     first = 1 if isinstance(connection, ActiveConnection) else 0
     sender = connection.sender
-    if sender is None:
+    if sender is None or connection.state == State.CLOSED:
         return first + (connection.snd_una - connection.handshake.iss - 1 & MASK)
     taken = connection.taken if isinstance(connection, FastConnection) else 0
     return first + taken + sender.recovery.board.delivered - sender.recovery.board.sacked

@@ -13,7 +13,17 @@ from contextlib import contextmanager
 import pytest
 
 from fastnet.config import Settings
-from fastnet.sockopt import OPTIONS, Options
+from fastnet.sockopt import (
+    IP_MTU,
+    IP_MTU_DISCOVER,
+    OPTIONS,
+    TCP_FASTOPEN,
+    TCP_FASTOPEN_CONNECT,
+    TCP_FASTOPEN_KEY,
+    TCP_FASTOPEN_NO_COOKIE,
+    TCP_NOTSENT_LOWAT,
+    Options,
+)
 from fastnet.tcp.connection import Connection
 from tests.peer import PEER, Peer, Wire
 
@@ -23,7 +33,9 @@ DEFAULTS = {
     (SOL, stdlib.SO_SNDBUF): 16384, (SOL, stdlib.SO_OOBINLINE): 1, (TCP, stdlib.TCP_NODELAY): 0, (TCP, stdlib.TCP_CORK): 0,
     (TCP, stdlib.TCP_KEEPIDLE): 7200, (TCP, stdlib.TCP_KEEPINTVL): 75, (TCP, stdlib.TCP_KEEPCNT): 9, (TCP, stdlib.TCP_USER_TIMEOUT): 0,
     (TCP, stdlib.TCP_SYNCNT): 6, (TCP, stdlib.TCP_QUICKACK): 1, (TCP, stdlib.TCP_DEFER_ACCEPT): 0, (TCP, stdlib.TCP_MAXSEG): 536,
-    (IP, stdlib.IP_TTL): 64, (IP, stdlib.IP_TOS): 0, (IP, 24): 0,
+    (TCP, stdlib.TCP_LINGER2): 60, (TCP, TCP_FASTOPEN): 0, (TCP, TCP_FASTOPEN_CONNECT): 0, (TCP, TCP_FASTOPEN_NO_COOKIE): 0,
+    (TCP, TCP_NOTSENT_LOWAT): 0,
+    (IP, stdlib.IP_TTL): 64, (IP, stdlib.IP_TOS): 0, (IP, 24): 0, (IP, IP_MTU_DISCOVER): 1,
 }  # fmt: skip
 """What tcp(7), socket(7) and ip(7) say of a new socket."""
 
@@ -50,7 +62,11 @@ def test_a_new_socket_has_linux_defaults() -> None:
     assert {key: number(options, key) for key in DEFAULTS} == DEFAULTS
     assert options.get(SOL, stdlib.SO_LINGER, None) == struct.pack("ii", 0, 0)
     assert options.get(TCP, stdlib.TCP_CONGESTION, None) == b"cubic".ljust(16, b"\0")
-    assert {*DEFAULTS, (SOL, stdlib.SO_LINGER), (TCP, stdlib.TCP_CONGESTION)} <= set(OPTIONS)
+    assert options.get(TCP, TCP_FASTOPEN_KEY, None) == b""
+    with refuses(errno.ENOTCONN):
+        options.get(IP, IP_MTU, None)
+    others = {(SOL, stdlib.SO_LINGER), (TCP, stdlib.TCP_CONGESTION), (TCP, TCP_FASTOPEN_KEY), (IP, IP_MTU)}
+    assert {*DEFAULTS, *others} == set(OPTIONS), "each has a default here"
 
 
 def test_buffers_are_told_as_they_are() -> None:

@@ -114,6 +114,9 @@ def check_info(connection: Connection, now: int) -> None:
     in_flight = connection.snd_nxt - connection.snd_una & 0xFFFFFFFF
     assert info["unacked"] * info["snd_mss"] >= in_flight, "what is not acknowledged"
     assert info["sacked"] <= info["unacked"] and info["lost"] <= info["unacked"], "no more than is on its way"
+    assert info["bytes_retrans"] <= info["bytes_sent"] and info["data_segs_out"] <= info["segs_out"], "a part is no more than the whole"
+    assert info["data_segs_in"] <= info["segs_in"] + 1 and info["rcv_ooopack"] <= info["data_segs_in"]
+    assert info["rwnd_limited"] + info["sndbuf_limited"] <= info["busy_time"] and info["total_rto_recoveries"] <= info["total_rto"]
     sender = connection.sender
     if sender is not None and connection.state not in UNSYNCHRONIZED:
         assert info["notsent_bytes"] == max(0, sender.buffer.length - in_flight)
