@@ -17,6 +17,7 @@ from fastnet.sockopt import (
     IP_MTU,
     IP_MTU_DISCOVER,
     OPTIONS,
+    SO_MAX_PACING_RATE,
     TCP_FASTOPEN,
     TCP_FASTOPEN_CONNECT,
     TCP_FASTOPEN_KEY,
@@ -34,7 +35,7 @@ DEFAULTS = {
     (TCP, stdlib.TCP_KEEPIDLE): 7200, (TCP, stdlib.TCP_KEEPINTVL): 75, (TCP, stdlib.TCP_KEEPCNT): 9, (TCP, stdlib.TCP_USER_TIMEOUT): 0,
     (TCP, stdlib.TCP_SYNCNT): 6, (TCP, stdlib.TCP_QUICKACK): 1, (TCP, stdlib.TCP_DEFER_ACCEPT): 0, (TCP, stdlib.TCP_MAXSEG): 536,
     (TCP, stdlib.TCP_LINGER2): 60, (TCP, TCP_FASTOPEN): 0, (TCP, TCP_FASTOPEN_CONNECT): 0, (TCP, TCP_FASTOPEN_NO_COOKIE): 0,
-    (TCP, TCP_NOTSENT_LOWAT): 0,
+    (TCP, TCP_NOTSENT_LOWAT): 0, (SOL, SO_MAX_PACING_RATE): -1,
     (IP, stdlib.IP_TTL): 64, (IP, stdlib.IP_TOS): 0, (IP, 24): 0, (IP, IP_MTU_DISCOVER): 1,
 }  # fmt: skip
 """What tcp(7), socket(7) and ip(7) say of a new socket."""
