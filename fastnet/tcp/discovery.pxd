@@ -4,7 +4,7 @@ from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int HEADERS, MIN_CWND, IGNORING
+cdef int HEADERS, MIN_CWND, IGNORING, TRUSTED, MORE, DOUBTS
 cdef long long HALF, MASK, SECOND
 
 
@@ -15,18 +15,24 @@ cdef class Discovery:
     cdef public int low
     cdef public int high
     cdef public int probe
+    cdef public int piece
     cdef public unsigned int probe_seq
     cdef public unsigned int probe_end
     cdef public long long searched_at
     cdef public long long until
     cdef public unsigned char probing
     cdef public unsigned char suspected
+    cdef public unsigned char silences
+    cdef public long long delivered
 
     cpdef begin(self, Tcb tcb, int low, long long now)
     @cython.locals(mss=cython.int)
     cpdef bint follow(self, Tcb tcb, bint fresh, long long now) except -1
     cpdef bint is_over(self, long long now) except -1
     cpdef bint is_idle(self) except -1
+    @cython.locals(since=cython.longlong)
+    cpdef bint is_doubtful(self, Tcb tcb, long long delivered) except -1
+    cpdef int next_piece(self, Tcb tcb, int silence) except? -1
     @cython.locals(smaller=cython.int)
     cpdef bint suspect(self, Tcb tcb, long long size, long long now) except -1
     @cython.locals(mss=cython.int, gap=cython.int, limit=cython.int, whole=cython.bint, size=cython.int)

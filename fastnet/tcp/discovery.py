@@ -14,6 +14,14 @@ MIN_CWND = 11
 """Segments of the smallest CWND under which one is risked as a probe (tcp_mtu_probe())."""
 
 
+TRUSTED = 10
+"""Segments that have arrived since the segments' size last changed: as many as an initial window, and the size gets through."""
+MORE = 2
+"""Segments that must have arrived between two silences for that to be still so: where large ones vanish, one arrives, in pieces."""
+DOUBTS = 6
+"""A size that got through is believed to vanish when smaller packets have ended so many silences in a row."""
+
+
 class Discovery:
     """What one connection knows of its path, and tries.
 
@@ -24,11 +32,15 @@ class Discovery:
     :ivar probe: bytes of the packet that is on its way as a probe; 0 without
     :ivar probe_seq, probe_end: its first sequence number, and the one behind its last
     :ivar searched_at: when the search began, ns (tcp_probe_interval)
+    :ivar silences: those that a smaller packet has ended, or is to end, since one of the usual size got through
+    :ivar piece: bytes of data and options in the smaller packet that was sent last for that; 0 before the first
+    :ivar delivered: bytes that had arrived since the connection began when the last of them was noticed
     :ivar suspected: packets were made smaller because nothing came back, and nothing has since
     """
 
     __slots__ = (
-        "agreed", "high", "low", "path", "probe", "probe_end", "probe_seq", "probing", "searched_at", "suspected", "until",
+        "agreed", "delivered", "high", "low", "path", "piece", "probe", "probe_end", "probe_seq", "probing", "searched_at", "silences",
+        "suspected", "until",
     )  # fmt: skip
 
     def __init__(self, agreed: int) -> None:
@@ -37,6 +49,9 @@ class Discovery:
         self.until = 0
         self.probing = False
         self.suspected = False
+        self.silences = 0
+        self.piece = 0
+        self.delivered = 0
         self.low = 0
         self.high = 0
         self.probe = 0
@@ -87,9 +102,40 @@ class Discovery:
 
     def is_idle(self) -> bool:
         """Is there nothing any more that this would be needed for?"""
-        return self.path is None and not self.probing
+        return self.path is None and not self.probing and self.silences == 0
 
     # ---- silence: packets that vanish without a word (RFC 8899 section 4.3) ----
+
+    def is_doubtful(self, tcb: Tcb, delivered: int) -> bool:
+        """Is a silence more likely to be loss than a path that takes only smaller packets, as those of this size got through until now?
+
+        On a link that loses a third, every tenth segment is lost that often. If segments became smaller each time, they would end as the
+        smallest.
+
+        :param delivered: bytes that have arrived since the connection began
+        """
+        since = delivered - self.delivered
+        if since >= (MORE if self.silences else TRUSTED) * tcb.send_mss():
+            self.silences = 1
+            self.piece = 0
+        elif since and self.silences:
+            self.silences += 1
+        self.delivered = delivered
+        if self.silences >= DOUBTS:
+            self.silences = 0
+        return self.silences > 0
+
+    def next_piece(self, tcb: Tcb, silence: int) -> int:
+        """Bytes of the next smaller packet: as the last one that got through, and half of that with each timeout more.
+
+        :param silence: timeouts since tcp_retries1 of them
+        """
+        settings = tcb.context.settings
+        if self.piece == 0:
+            self.piece = settings.tcp_base_mss
+        elif silence:
+            self.piece = max(self.piece // 2, settings.tcp_mtu_probe_floor)
+        return self.piece
 
     def suspect(self, tcb: Tcb, size: int, now: int) -> bool:
         """Nothing has come back for several timeouts: try smaller packets (tcp_mtu_probing()). False when that would be no smaller.
@@ -97,7 +143,8 @@ class Discovery:
         :param size: bytes of data in the packet that was sent again and again
         """
         settings = tcb.context.settings
-        smaller = settings.tcp_base_mss
+        smaller = min(settings.tcp_base_mss, self.piece) if self.piece else settings.tcp_base_mss
+        self.piece = 0
         if self.probing:
             smaller = max(min(smaller, (self.low - HEADERS) // 2), settings.tcp_mtu_probe_floor)
         smaller = max(smaller, settings.tcp_min_snd_mss)

@@ -103,7 +103,7 @@ cdef class Recovery:
     @cython.locals(path=Discovery, before=cython.int, fresh=cython.bint, mss=cython.int)
     cpdef follow_path(self, Tcb tcb, long long now)
     @cython.locals(flight=Flight)
-    cpdef suspect_path(self, Tcb tcb, long long now)
+    cpdef Py_ssize_t suspect_path(self, Tcb tcb, int silence, long long now) except? -1
     cpdef bint is_calm(self) except -1
     cpdef bint is_probe_alone(self, Tcb tcb) except -1
     cpdef bint may_probe(self, Tcb tcb) except -1

@@ -533,15 +533,23 @@ class Recovery:
                 self.board.lose_larger(mss)
         self.path = None if path.is_idle() else path
 
-    def suspect_path(self, tcb: Tcb, now: int) -> None:
-        """Timeout after timeout: perhaps packets of this size vanish on their way, and no router says so (tcp_write_timeout())."""
+    def suspect_path(self, tcb: Tcb, silence: int, now: int) -> int:
+        """Timeout after timeout: perhaps packets of this size vanish on their way, and no router says so (tcp_write_timeout()).
+
+        :param silence: timeouts since tcp_retries1 of them
+        :returns: bytes of data to send again
+        """
         if not tcb.context.settings.tcp_mtu_probing:
-            return
+            return tcb.send_mss()
         if self.path is None:
             self.path = Discovery(tcb.handshake.mss)
+        if self.path.is_doubtful(tcb, self.board.delivered):
+            # A smaller one, but only this time.
+            return min(self.path.next_piece(tcb, silence), tcb.send_mss())
         flight = self.board.flights[self.board.head]
         self.path.suspect(tcb, min(flight.end - flight.seq & MASK, tcb.send_mss()), now)
         self.follow_path(tcb, now)
+        return tcb.send_mss()
 
     def is_calm(self) -> bool:
         """Is nothing missing, as far as anybody knows?"""

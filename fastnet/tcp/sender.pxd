@@ -104,7 +104,7 @@ cdef class Sender:
     @cython.locals(purpose=cython.int, rates=Rates)
     cpdef bint timeout(self, Tcb tcb, long long now) except -1
     cpdef bint is_stale(self, Tcb tcb, int purpose, long long now) except -1
-    @cython.locals(board=Scoreboard)
+    @cython.locals(board=Scoreboard, most=cython.longlong, over=cython.int)
     cpdef bint retransmission_timeout(self, Tcb tcb, long long now) except -1
     @cython.locals(size=cython.longlong)
     cpdef bint send_window_probe(self, Tcb tcb, long long now) except -1

@@ -542,9 +542,11 @@ class Sender:
             if self.unanswered == 0:
                 self.episodes += 1
         self.unanswered += 1
-        if self.unanswered >= tcb.context.settings.tcp_retries1 and tcb.snd_wnd:
-            self.recovery.suspect_path(tcb, now)
-        if self.unanswered == tcb.context.settings.tcp_retries1:
+        most = 0
+        over = self.unanswered - tcb.context.settings.tcp_retries1
+        if over >= 0 and tcb.snd_wnd:
+            most = self.recovery.suspect_path(tcb, over, now)
+        if over == 0:
             # R1: the program may look (RFC 9293 SHLD-9).
             tcb.context.notify(tcb)
         board = self.recovery.board
@@ -558,7 +560,7 @@ class Sender:
             self.recovery.timed_out(tcb, now)
             self.rtt.back_off()
         # Whatever CWND is: what else has been sent may fill it (section 5.4).
-        self.resend(tcb, board.flights[board.head], tcb.send_mss(), now)
+        self.resend(tcb, board.flights[board.head], most or tcb.send_mss(), now)
         return True
 
     def send_window_probe(self, tcb: Tcb, now: int) -> bool:

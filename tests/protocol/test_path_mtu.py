@@ -243,3 +243,24 @@ def test_a_path_that_became_wider_is_found_after_tcp_probe_interval() -> None:
     assert connection is not None and connection.send_mss() < 1360
     hole.pair.run(lambda: hole.received() > 5_900_000, 60)
     assert connection.send_mss() == 1448
+
+
+@pytest.mark.parametrize("size", [1400, 700, 300])
+def test_a_path_that_becomes_a_black_hole(size: int) -> None:
+    """A size that got through is doubted later than one that never did, but in the end it is."""
+    hole = Hole(1500, b"x" * 3_000_000)
+    hole.pair.run(lambda: hole.received() > 200_000, 10)
+    hole.size = size
+    hole.pair.finish(120)
+    assert hole.received() == 3_000_000 and hole.largest() > size - 24
+
+
+def test_losses_are_no_black_hole() -> None:
+    """Where every third packet is lost, every tenth segment is lost as often as tcp_retries1 says. Segments keep their size."""
+    hole = Hole(1500, b"x" * 300_000, {"tcp_retries2": 255})
+    hole.twins.link.forth.impairment = Impairment(delay=10 * MILLISECOND, loss=0.3)
+    hole.twins.link.back.impairment = Impairment(delay=10 * MILLISECOND, loss=0.3)
+    hole.pair.run(lambda: hole.received() == 300_000)
+    connection = hole.pair.a.connection
+    assert connection is not None and connection.send_mss() == 1448
+    assert hole.counter("TCPTimeouts") > 30
