@@ -204,6 +204,7 @@ OPTION_WSCALE = 4
 OPTION_ECN = 8
 OPTION_ECN_SEEN = 16
 OPTION_SYN_DATA = 32
+DELIVERY_RATE_APP_LIMITED = 1
 FASTOPEN_CLIENT_FAIL_SHIFT = 1
 """Where the two bits of ``tcpi_fastopen_client_fail`` lie in ``flags``, behind ``tcpi_delivery_rate_app_limited``."""
 REORDERING = 3
@@ -296,6 +297,9 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
     sender = connection.sender
     if sender is not None and not opening:
         known |= describe_sender(connection, sender, now)
+        rates = sender.recovery.rates
+        if rates is not None and rates.delivery_rate_app_limited:
+            known["flags"] |= DELIVERY_RATE_APP_LIMITED
     if isinstance(connection, FastConnection):
         known["data_segs_out"] = known.get("data_segs_out", 0) + (connection.syn_data > 0)
         known["bytes_sent"] = known.get("bytes_sent", 0) + connection.syn_data
