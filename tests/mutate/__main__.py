@@ -445,7 +445,8 @@ def page(outcomes: list[Outcome]) -> str:
     lines += [
         "`make mutate` makes small changes to fastnet, one at a time: a comparison swapped, a number one more or less, a sign, `and` for",
         "`or`, a condition negated, a statement dropped, another value returned. The tests that reach the line have to notice. The",
-        "protocol runs uncompiled; of a leaf (`.pyx`) each mutant is built. Some mutants do what the original does: they are listed below",
+        "protocol runs uncompiled; of a leaf (`.pyx`) each mutant is built. `< HALF` and `<= HALF` are one and the same: of two sequence",
+        "numbers that are 2**31 apart neither comes first (RFC 1982). Other mutants that do what the original does are listed below",
         f"with the reason, and not counted. These are {len(outcomes)}, of samples drawn at random, whose lines are still as they were:",
         "",
         *(f"- {count} of {name}" for name, count in sorted(Counter(outcome.drawn for outcome in outcomes).items())),
