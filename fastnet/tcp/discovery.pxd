@@ -35,7 +35,7 @@ cdef class Discovery:
     cpdef int next_piece(self, Tcb tcb, int silence) except? -1
     @cython.locals(smaller=cython.int)
     cpdef bint suspect(self, Tcb tcb, long long size, long long now) except -1
-    @cython.locals(mss=cython.int, gap=cython.int, limit=cython.int, whole=cython.bint, size=cython.int)
+    @cython.locals(mss=cython.int, gap=cython.int, limit=cython.int, whole=cython.bint, size=cython.int, data=cython.int)
     cpdef int wants(self, Tcb tcb, long long cwnd, long long now) except? -1
     cpdef sent(self, Tcb tcb, int size)
     cpdef bint arrived(self, Tcb tcb, long long now) except -1

@@ -64,7 +64,7 @@ class Discovery:
         self.probing = True
         self.probe = 0
         self.high = min(self.agreed, tcb.context.mss) + HEADERS
-        self.low = min(low, self.high)
+        self.low = min(max(low, tcb.context.settings.tcp_min_snd_mss + HEADERS), self.high)
         self.searched_at = now
 
     def follow(self, tcb: Tcb, fresh: bool, now: int) -> bool:
@@ -180,13 +180,13 @@ class Discovery:
         # In the middle of what is open; near its end the largest of all, as long as no probe was lost.
         whole = self.high - HEADERS == min(self.agreed, tcb.context.mss) and gap < 4 * settings.tcp_probe_threshold
         size = limit if whole else min(self.low + (gap + 1) // 2, limit)
-        if size <= self.low or cwnd < MIN_CWND * mss:
-            return 0
-        return mss + size - self.low
+        # Data beside the options.
+        data = size - HEADERS - (min(tcb.handshake.mss, tcb.context.mss) - mss)
+        return data if data > mss and cwnd >= MIN_CWND * mss else 0
 
     def sent(self, tcb: Tcb, size: int) -> None:
         """A probe of so many bytes of data goes out now, as new data."""
-        self.probe = self.low + size - tcb.send_mss()
+        self.probe = size + HEADERS + min(tcb.handshake.mss, tcb.context.mss) - tcb.send_mss()
         self.probe_seq = tcb.snd_nxt
         self.probe_end = tcb.snd_nxt + size & MASK
 

@@ -199,7 +199,10 @@ class Tcb(Endpoint):
         receiver = self.receiver
         if receiver is None:
             return 0
-        count = min(self.blocks_in(mss // 2), len(receiver.pieces or ()) + (receiver.duplicate is not None))
+        count = 0 if receiver.duplicate is None else 1
+        if receiver.pieces is not None:
+            count += len(receiver.pieces)
+        count = min(self.blocks_in(mss // 2), count)
         return BLOCKS_SIZE + BLOCK_SIZE * count if count > 0 else 0
 
     def blocks_in(self, room: int) -> int:
