@@ -33,6 +33,8 @@ from fastnet.tcpinfo import TcpInfo
 from tests.wire.conftest import STACK
 from tests.wire.test_socket import outcome
 
+TCP_MD5SIG = 14
+"""Linux's; ``socket`` has no name for it."""
 KERNEL = "198.18.0.1"
 OPEN = (KERNEL, 7000)
 SHUT = (KERNEL, 7001)
@@ -253,7 +255,7 @@ def test_linger_and_congestion_control(quiet: Driver) -> None:
 
 def test_what_is_not_there(quiet: Driver) -> None:
     sock = Socket(quiet)
-    for level, option in ((SOL, socket.SO_BINDTODEVICE), (TCP, socket.TCP_FASTOPEN), (IP, socket.IP_OPTIONS), (99, 1)):
+    for level, option in ((SOL, socket.SO_BINDTODEVICE), (TCP, TCP_MD5SIG), (IP, socket.IP_OPTIONS), (99, 1)):
         for call in (partial(sock.getsockopt, level, option), partial(sock.setsockopt, level, option, 1)):
             with pytest.raises(OSError, match="not available") as failure:
                 call()
