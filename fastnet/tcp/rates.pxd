@@ -27,6 +27,7 @@ cdef class Rates:
     cdef public long long pacing_rate
     cdef public long long max_pacing_rate
     cdef public long long delivery_rate
+    cdef public long long left
     cdef public long long next_at
     cdef public long long wake_at
     cdef public long long delivered_at

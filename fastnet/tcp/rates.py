@@ -50,6 +50,7 @@ class Rates:
     :ivar pacing_rate: as of the last burst, 0: none, or no bound; ``max_pacing_rate``: SO_MAX_PACING_RATE, 0: no bound
     :ivar delivery_rate: of the last sample that was worth one; ``delivery_rate_app_limited``: the program set that pace
     :ivar paces: bursts wait for their turn
+    :ivar left: bytes that may still leave in this turn
     :ivar next_at: when the next burst may leave, ns; ``wake_at``: the same while something waits for it, else 0
     :ivar cwnd_limited: CWND, and nothing else, held the sender back when it last sent
     :ivar samples: the congestion control is told a ``sample`` with each ACK
@@ -59,7 +60,7 @@ class Rates:
 
     __slots__ = (
         "app_limited", "cwnd_limited", "delivered_at", "delivery_rate", "delivery_rate_app_limited", "departures", "first_sent_at", "head",
-        "lost",
+        "left", "lost",
         "max_pacing_rate", "newly_lost", "next_at", "paces", "pacing_rate", "sample", "samples", "wake_at",
     )  # fmt: skip
 
@@ -69,6 +70,7 @@ class Rates:
         self.delivery_rate = 0
         self.delivery_rate_app_limited = False
         self.paces = False
+        self.left = 0
         self.next_at = 0
         self.wake_at = 0
         self.cwnd_limited = False
@@ -96,17 +98,21 @@ class Rates:
             # What is left of the last burst is paid for at the new rate.
             self.next_at = now + (self.next_at - now) * self.pacing_rate // rate
         self.pacing_rate = rate
+        self.left = 0
         if rate == 0:
+            self.left = NO_BOUND
             return NO_BOUND
         if self.next_at > now:
             return 0
         # Who did not wait for this turn has missed nothing.
         late = min(now - self.next_at, LATE) if self.wake_at else 0
         self.next_at = now - late
-        return max((late + QUANTUM) * rate // SECOND, 2 * mss)
+        self.left = max((late + QUANTUM) * rate // SECOND, 2 * mss)
+        return self.left
 
     def charge(self, size: int, now: int) -> None:
         """So many bytes left."""
+        self.left -= size
         if self.pacing_rate:
             self.next_at = max(self.next_at, now - LATE) + size * SECOND // self.pacing_rate
 

@@ -74,7 +74,7 @@ cdef class Sender:
     @cython.locals(recovery=Recovery)
     cpdef Py_ssize_t paced(self, Tcb tcb, Rates rates, long long room, bint idle, long long now) except? -1
     @cython.locals(recovery=Recovery)
-    cpdef pace(self, Tcb tcb, Rates rates, long long mss)
+    cpdef pace(self, Tcb tcb, Rates rates, long long mss, long long now)
     @cython.locals(
         recovery=Recovery, board=Scoreboard, sent=cython.longlong, flight=Flight, most=cython.longlong, size=cython.longlong
     )

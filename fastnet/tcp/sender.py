@@ -231,7 +231,7 @@ class Sender:
         if idle and tcb.snd_nxt != tcb.snd_una:
             self.retransmit_at = now + self.rtt.rto
         if recovery.rates is not None:
-            self.pace(tcb, recovery.rates, mss)
+            self.pace(tcb, recovery.rates, mss, now)
         recovery.validate(tcb, self.full, now)
         self.set_timer(tcb, now)
         if self.full:
@@ -279,14 +279,14 @@ class Sender:
         rates.wake_at = 0
         return room
 
-    def pace(self, tcb: Tcb, rates: Rates, mss: int) -> None:
+    def pace(self, tcb: Tcb, rates: Rates, mss: int, now: int) -> None:
         """The sender sent what it could: what holds it back, its pace or the program?"""
         recovery = self.recovery
         if recovery.limited:
-            if rates.paces and recovery.congestion.cwnd - recovery.pipe(tcb) >= mss:
+            if rates.paces and rates.left < mss and recovery.congestion.cwnd - recovery.pipe(tcb) >= mss:
                 # CWND has room: what is left has its turn when the burst before it is over.
                 recovery.limited = False
-                rates.wake_at = rates.next_at
+                rates.wake_at = max(rates.next_at, now + 1)
                 tcb.wake_at(rates.wake_at)
         elif rates.samples and self.buffer.length - (tcb.snd_nxt - tcb.snd_una & MASK) < mss and recovery.board.lost == 0:
             rates.limit(recovery.board.delivered, recovery.pipe(tcb))
