@@ -70,6 +70,8 @@ IN_PROCESSES = {
     "fastnet/pytest_plugin": ["tests/test_pytest_plugin.py"],
 }
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
+USAGE_ERROR = 4
+"""Pytest's exit code where a name is of no test."""
 DEFAULT_TIME = 2.0
 FIRST = 5
 LEAVES = ("buffer", "checksum", "demux", "flow", "headers", "ports", "ring", "timer", "writer")
@@ -223,6 +225,10 @@ class Worker:
         self.zygote.stdin.write(json.dumps({"tests": names, "seconds": seconds}) + "\n")
         self.zygote.stdin.flush()
         answer = json.loads(self.zygote.stdout.readline())
+        plain = list(dict.fromkeys(name.partition("[")[0] for name in names))
+        if answer["code"] == USAGE_ERROR and not answer["killer"] and plain != names:
+            # A case whose name is another one by now: all cases of its test.
+            return self.run(plain, reach)
         return answer["code"], answer["killer"]
 
     def judge(self, mutant: Mutant, reach: Reach) -> Outcome:
