@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,19 @@ def test_a_line_keeps_its_tests_when_it_moves() -> None:
     new = mutate.moved(old, {"m.py": "x\na\nB\nc\n"})
     assert new["lines"] == {"m.py": {"2": [0], "4": [0]}, "n.py": {"5": [0]}} and new["tests"] == old["tests"]
     assert mutate.moved(old, {"m.py": "a\nb\nc\n"})["lines"] == old["lines"]
+
+
+def test_tests_that_are_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name that pytest does not find would keep it from running the others."""
+    monkeypatch.setattr(mutate, "ROOT", tmp_path)
+    monkeypatch.setattr(mutate, "REACH", tmp_path / "reach.json")
+    (tmp_path / "a.py").write_text("")
+    known = {"tests": [["gone.py::t", 1.0], ["a.py::t", 2.0]], "lines": {"m.py": {"1": [0], "2": [0, 1]}}, "sources": {"m.py": "x"}}
+    mutate.REACH.write_text(json.dumps(known))
+    mutate.forget_tests()
+    assert json.loads(mutate.REACH.read_text()) == {
+        "tests": [["a.py::t", 2.0]], "lines": {"m.py": {"1": [], "2": [0]}}, "sources": {"m.py": "x"},
+    }  # fmt: skip
 
 
 def test_a_part_of_the_modules_can_be_sampled() -> None:

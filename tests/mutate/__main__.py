@@ -70,6 +70,8 @@ IN_PROCESSES = {
     "fastnet/pytest_plugin": ["tests/test_pytest_plugin.py"],
 }
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
+USAGE_ERROR = 4
+"""Pytest's exit code where a name is of no test."""
 DEFAULT_TIME = 2.0
 FIRST = 5
 LEAVES = ("buffer", "checksum", "demux", "flow", "headers", "ports", "ring", "timer", "writer")
@@ -223,6 +225,10 @@ class Worker:
         self.zygote.stdin.write(json.dumps({"tests": names, "seconds": seconds}) + "\n")
         self.zygote.stdin.flush()
         answer = json.loads(self.zygote.stdout.readline())
+        plain = list(dict.fromkeys(name.partition("[")[0] for name in names))
+        if answer["code"] == USAGE_ERROR and not answer["killer"] and plain != names:
+            # A case whose name is another one by now: all cases of its test.
+            return self.run(plain, reach)
         return answer["code"], answer["killer"]
 
     def judge(self, mutant: Mutant, reach: Reach) -> Outcome:
@@ -260,7 +266,7 @@ class Worker:
                 self._restore(path)
         if nothing_ran:
             # A module, or a test's, cannot be imported with the mutant; or this tool is at fault.
-            code, _ = self.run(names[:FIRST], reach)
+            code, _ = self.run(names, reach)
             if code > 1:
                 raise RuntimeError(f"pytest ends with {code} before its first test, with {names[:3]}")
             outcome.by = "the import"
@@ -336,6 +342,7 @@ def find_reach(anew: bool) -> None:
     what = SUITE
     if not anew:
         last = REACH.stat().st_mtime
+        forget_tests()
         files = [path for place in SUITE for path in (sorted((ROOT / place).glob("test_*.py")) or [ROOT / place])]
         what = [str(path.relative_to(ROOT)) for path in files if path.stat().st_mtime > last]
         what = [name for name in what if name not in LEFT_OUT]
@@ -357,6 +364,17 @@ def find_reach(anew: bool) -> None:
     REACH.write_text(json.dumps({**new, "sources": sources}))
     # What has changed while the tests ran has changed since.
     os.utime(REACH, (began, began))
+
+
+def forget_tests() -> None:
+    """Take those out whose file is gone: pytest would run none of those that are named with them."""
+    read, last = json.loads(REACH.read_text()), REACH.stat().st_mtime
+    gone = {name.partition("::")[0] for name, _ in read["tests"]}
+    gone = {name for name in gone if not (ROOT / name).exists()}
+    if gone:
+        kept = merged(read, {"tests": [], "lines": {}}, sorted(gone))
+        REACH.write_text(json.dumps({**kept, "sources": read["sources"]}))
+        os.utime(REACH, (last, last))
 
 
 def moved(old: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:

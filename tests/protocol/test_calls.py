@@ -201,6 +201,21 @@ def test_urgent_bytes_are_counted_down() -> None:
     assert connection.urgent_left() == 0
 
 
+def test_urgent_data_stays_urgent_until_it_is_acknowledged() -> None:
+    """RFC 9293 section 3.8.5: URG goes with every segment up to its end, also those that an ACK of the first ones lets go."""
+    wire, peer, connection = connected()
+    peer.put("A", 1, 1, window=1000)
+    assert connection.send_urgent(bytes(2500)) == 2500
+    seen = []
+    for ack in (1, 1001, 2001, 2501):
+        packets = wire.sent() + peer.put("A", 1, ack, window=1000)
+        seen += [(peer.relative(p)[1], "U" in str(p["TCP"].flags), p["TCP"].urgptr) for p in packets]
+    assert seen == [(1, True, 2500), (1001, True, 1500), (2001, True, 500)]
+    connection.send(b"calm")
+    (calm,) = wire.sent()
+    assert "U" not in str(calm["TCP"].flags) and calm["TCP"].urgptr == 0
+
+
 def test_cork_keeps_partial_segments_for_200_ms() -> None:
     """tcp(7), TCP_CORK: or until it is let go."""
     wire, peer, connection = connected()
