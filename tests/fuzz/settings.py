@@ -31,6 +31,7 @@ CURATED: dict[str, tuple[Any, ...]] = {
     "tcp_challenge_ack_limit": (0, 1, 5, 0x7FFFFFFF),
     # The last two: data on a SYN is taken without a cookie, by every listener.
     "tcp_fastopen": (0, 1, 3, 0x402, 0x602, 0x607),
+    "tcp_fastopen_key": ("", "00010203-04050607-08090a0b-0c0d0e0f", "0-1-2-3,ffffffff-0-0-1"),
     "tcp_fastopen_blackhole_timeout_sec": (0, 1, 60),
     "tcp_keepalive_time": (1, 10, 7200),
     "tcp_keepalive_intvl": (1, 75, 32767),
