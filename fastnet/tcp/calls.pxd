@@ -22,9 +22,10 @@ cdef bint UNCOMPILED
 
 cdef class UserCalls(Tcb):
     cdef readonly Sender sender
-    cdef public int state
     cdef public int error
     cdef public int soft_error
+    cdef public unsigned int answered
+    cdef public unsigned char state
     cdef public unsigned char orphan
     cdef public unsigned char repeats
     cdef readonly Patience patience

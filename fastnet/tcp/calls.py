@@ -43,6 +43,7 @@ class UserCalls(Tcb):
     :ivar heard_at: when the peer last sent something acceptable, ns
     :ivar state_deadline: when the present state ends, ns, or SYN is sent again; 0 without
     :ivar challenged_at: when the last challenge ACK was sent, ns
+    :ivar answered: SEG.SEQ and SEG.ACK, mixed into one number, of the last empty segment that was answered although it should not have come
     :ivar repeats: how often the same empty segment was answered again (``Connection.asks_anew``)
     :ivar patience: made when the program asks for keep-alive or a user timeout
     :ivar congestion: the congestion control it asked for, None for the setting's
@@ -50,8 +51,8 @@ class UserCalls(Tcb):
     """
 
     __slots__ = (
-        "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "repeats", "send_limit", "sender",
-        "soft_error", "state", "state_deadline",
+        "answered", "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "repeats", "send_limit",
+        "sender", "soft_error", "state", "state_deadline",
     )  # fmt: skip
 
     state: int
@@ -67,6 +68,7 @@ class UserCalls(Tcb):
     state_deadline: int
     challenged_at: int
     repeats: int
+    answered: int
 
     def fill(self, context: Context, handshake: Request, state: int, now: int) -> None:
         """What every new connection (made by ``__new__``) begins with, and its 4-tuple taken."""

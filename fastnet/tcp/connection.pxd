@@ -55,7 +55,7 @@ cdef class Connection(UserCalls):
     cpdef text_arrives(self, Segment seg, unsigned int ahead, long long now)
     @cython.locals(receiver=Receiver)
     cpdef report_before(self, Segment seg, long long now)
-    @cython.locals(receiver=Receiver, clock=cython.longlong, known=cython.longlong, sample=cython.longlong)
+    @cython.locals(receiver=Receiver, clock=cython.longlong, known=cython.longlong, sample=cython.longlong, first=cython.uint)
     cpdef measure_round_trip(self, Segment seg, long long now)
     @cython.locals(receiver=Receiver, smallest=cython.longlong)
     cpdef bint may_receive(self, long long wanted) except -1

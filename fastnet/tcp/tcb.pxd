@@ -27,7 +27,6 @@ cdef class Tcb(Endpoint):
     cdef public unsigned int rcv_nxt
     cdef public unsigned int rcv_adv
     cdef public unsigned int ts_recent
-    cdef public unsigned int answered
     cdef readonly unsigned int segs_in
     cdef readonly unsigned int segs_out
     cdef public unsigned short user_mss

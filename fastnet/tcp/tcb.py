@@ -30,14 +30,13 @@ class Tcb(Endpoint):
     :ivar fragment: its packets leave without DF
     :ivar user_mss: the largest segment that the program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
-    :ivar answered: SEG.SEQ and SEG.ACK, mixed into one number, of the last empty segment that was answered although it should not have come
     :ivar queued: True while it waits in ``Context.outbox``
     :ivar segs_in, segs_out: segments of the connection that came and went, modulo 2^32; what a device cuts or joins counts as segments
     :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
     """
 
     __slots__ = (
-        "ack_due", "answered", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay", "pmtudisc",
+        "ack_due", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay", "pmtudisc",
         "queued", "rcv_adv", "rcv_nxt", "receiver", "segs_in", "segs_out", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos",
         "ts_recent", "ttl", "user_mss",
     )  # fmt: skip
@@ -67,7 +66,6 @@ class Tcb(Endpoint):
     armed: int
     segs_in: int
     segs_out: int
-    answered: int
 
     def acknowledge_soon(self) -> None:
         """Send an ACK when the batch is over, with data if there is some."""
