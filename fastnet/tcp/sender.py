@@ -458,7 +458,7 @@ class Sender:
         if tcb.snd_nxt == tcb.snd_una:
             if self.buffer.length == 0:
                 self.cork_deadline = 0
-            if self.buffer.length == 0 or self.cork_deadline > now and tcb.snd_wnd >= self.buffer.length:
+            if self.buffer.length == 0 or self.cork_deadline > now and not self.fin_queued and tcb.snd_wnd >= self.buffer.length:
                 # Nothing to send, or it is the cork that keeps it back.
                 self.deadline = 0
                 self.purpose = NOTHING
