@@ -102,8 +102,11 @@ class CongestionControl:
         return min(10 * self.mss, max(2 * self.mss, 14600))
 
     def set_mss(self, mss: int) -> None:
-        """A full segment has another size from now on: the path has become narrower."""
+        """A full segment has another size from now on: the path has become narrower, or wider again."""
         self.mss = mss
+        # At least what a timeout and a loss leave (RFC 5681 section 3.1).
+        self.cwnd = max(self.cwnd, mss)
+        self.ssthresh = max(self.ssthresh, 2 * mss)
 
     def acknowledged(self, ack: Acknowledgment) -> None:
         """New data has arrived, outside recovery, while CWND was what held the sender back."""
