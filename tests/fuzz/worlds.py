@@ -127,6 +127,10 @@ class WireWorld:
             length = len(sent.data) + bool(sent.flags & SYN) + bool(sent.flags & FIN)
             self.forger.last[sent.ends] = (sent.seq + length & M, sent.ack, stamp)
             connection = flows.get(sent.ends)
+            if connection is not None and sent.flags & SYN and connection not in now_there:
+                # Somebody else has its ends now, who may be gone as well before the batch is over.
+                del flows[sent.ends]
+                connection = None
             if connection is not None:
                 number = id(connection)
                 self.wire.check(sent, connection, before.get(number, (0, 0)), self.user.written.get(number))
