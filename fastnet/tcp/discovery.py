@@ -197,7 +197,7 @@ class Discovery:
         if self.suspected:
             self.suspected = False
             context.paths.went_through(target, self.low, now)
-            context.path_changes += 1
+            context.path_changes = context.path_changes + 1 & HALF - 1
         if not self.probe or (tcb.snd_una - self.probe_end & MASK) >= HALF:
             return False
         context.counters.TCPMTUPSuccess += 1

@@ -11,7 +11,7 @@ cdef class Flight:
     cdef public unsigned int seq
     cdef public unsigned int end
     cdef public long long sent_at
-    cdef public long long before
+    cdef public unsigned int before
     cdef public unsigned char sacked
     cdef public unsigned char lost
     cdef public unsigned char retransmitted

@@ -12,7 +12,7 @@ class Flight:
 
     :ivar seq: its first number
     :ivar end: the one behind its last
-    :ivar sent_at: when it was sent, ns; ``before``: when its numbers were sent the time before that; 0 without
+    :ivar sent_at: when it was sent, ns; ``before``: when its numbers were sent the time before that, ms modulo 2^32; 0 without
     :ivar sacked: the peer has it
     :ivar lost: it is to be sent again; never together with ``sacked``
     :ivar retransmitted: its numbers were sent more than once

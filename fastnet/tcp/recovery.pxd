@@ -22,9 +22,8 @@ cdef class Recovery:
     cdef readonly RttEstimator rtt
     cdef readonly Rates rates
     cdef readonly Discovery path
-    cdef public long long path_seen
+    cdef public int path_seen
     cdef public unsigned int round
-    cdef public unsigned char state
     cdef public unsigned int recover
     cdef public unsigned int round_end
     cdef public unsigned int probe_end
@@ -34,6 +33,7 @@ cdef class Recovery:
     cdef public unsigned int undo_ssthresh
     cdef public unsigned int used
     cdef public int duplicates
+    cdef public unsigned char state
     cdef public unsigned char limited
     cdef public unsigned char probing
     cdef public unsigned char probe_again

@@ -300,7 +300,7 @@ class Recovery:
                 # The ACK of the copy that the echo names was lost, and a later one brought this ACK. To measure from the echo would measure
                 # the timeout. It was the last copy where no other is later, or where that makes a round trip like those before.
                 elapsed = max(ack.now - board.resent_at, 1)
-                if board.copies == 1 and (stamp - board.copied_at // MILLISECOND & MASK) < HALF or self.is_like_others(elapsed):
+                if board.copies == 1 and (stamp - board.copied_at & MASK) < HALF or self.is_like_others(elapsed):
                     self.rtt.measure(elapsed)
                 return
             # Whichever copy has arrived, its echo is exact. Without SACK nobody says whether more than one has.

@@ -3,7 +3,7 @@ cimport cython
 from fastnet.tcp.flights cimport Flight, LostFlights, SendOrder
 from fastnet.tcp.rack cimport Rack
 
-cdef long long MASK, HALF
+cdef long long MASK, HALF, MILLISECOND
 cdef Py_ssize_t COMPACT
 
 
@@ -21,11 +21,11 @@ cdef class Scoreboard:
     cdef public long long earliest
     cdef public long long latest
     cdef public long long resent_at
-    cdef public long long copied_at
-    cdef public unsigned int copies
     cdef public long long timed_out_at
-    cdef public long long lost_again
+    cdef public unsigned int copied_at
+    cdef public unsigned int lost_again
     cdef public unsigned int untaken
+    cdef public unsigned char copies
     cdef public unsigned char original
 
     cpdef bint is_full(self) except -1

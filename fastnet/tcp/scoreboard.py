@@ -1,7 +1,7 @@
 """What is on its way: each range that was sent, when, and what has become of it (RFC 2018, RFC 8985 section 5.2)."""
 
 from fastnet.tcp.flights import Flight, LostFlights, SendOrder
-from fastnet.tcp.numbers import HALF, MASK
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND
 from fastnet.tcp.rack import Rack
 
 COMPACT = 64
@@ -21,7 +21,8 @@ class Scoreboard:
     :ivar delivered: bytes that have arrived since the connection began
     :ivar earliest, latest: of what the present ACK delivered and was sent only once: when the first and the last went out; 0 without
     :ivar resent_at: of what the present ACK delivered and was sent more than once: when the last went out; 0 without
-    :ivar copies: how many flights of that there are; ``copied_at``: of the last of them, when the copy before its last one went out
+    :ivar copies: how many flights of that there are, 2: or more; ``copied_at``: of the last of them, when the copy before its last one went
+        out, ms modulo 2^32
     :ivar original: the present ACK delivered something that was sent only once, before ``timed_out_at`` (RFC 5682)
     :ivar lost_again: retransmissions that were found lost too
     :ivar most: flights that there may be at once; twice as many where SACK blocks beside retransmissions cut each of them in two
@@ -74,7 +75,7 @@ class Scoreboard:
             self.lost -= size
         flight.over = True
         again = make_flight(flight.seq, flight.end, now)
-        again.before = flight.sent_at
+        again.before = flight.sent_at // MILLISECOND & MASK
         again.retransmitted = True
         self.flights[i] = again
         order.append(again)
@@ -259,7 +260,7 @@ class Scoreboard:
         else:
             self.resent_at = max(self.resent_at, flight.sent_at)
             self.copied_at = flight.before
-            self.copies += 1
+            self.copies = min(self.copies + 1, 2)
         rack.delivered(flight.sent_at, flight.end, flight.retransmitted, now)
 
     def lose(self, flight: Flight) -> None:
