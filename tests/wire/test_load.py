@@ -304,7 +304,7 @@ def test_what_is_wrong_is_said_in_a_line(arguments: tuple[str, ...], code: int, 
 
 
 def test_compare_command() -> None:
-    done = fastnet("compare", "--rounds", "1", "--duration", "0.2", "--json", "--row", "fastnet", "--row", "kernel")
+    done = fastnet("compare", "--rounds", "1", "--duration", "0.5", "--json", "--row", "fastnet", "--row", "kernel")
     assert done.returncode == 0, done
     assert set(json.loads(done.stdout)["rows"]) == {"fastnet", "kernel"}
     table = fastnet("compare", "--rounds", "1", "--duration", "0.1", "--row", "floor").stdout
