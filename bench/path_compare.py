@@ -11,8 +11,8 @@ wire: an end on fastnet has a TUN device with offload, whose packets the kernel 
 The first row of each table is kernel to kernel, in the second fastnet sends (or asks), in the third it receives (or answers). All of them
 meet the same seed in one round, and a ratio is the median of the rounds' ratios. Losses befall both ways, so data and ACKs.
 
-The wire is Python: it is late when the machine is busy. How late its packets were and how much of a core it took is told with each row. Where
-that is much, the wire was measured, and a lower ``--rate`` is right.
+The wire is Python: it is late when the machine is busy. Each row tells how late (p99) and how much of a core the wire took. Where that is
+much, the wire was measured, and a lower ``--rate`` is right.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def wire(left: Tun, right: Tun, impairment: Impairment, seed: int, control: Pipe
         os.nice(-10)
     ring = PacketRing(256, 2048)
     ways = [(left, right, Way(impairment, f"{seed} there", b"there")), (right, left, Way(impairment, f"{seed} back", b"back"))]
-    inputs = [left, right, control]
+    inputs: list[Tun | Pipe] = [left, right, control]
     clock = time.monotonic_ns
     started = clock()
     control.send("ready")
@@ -197,9 +197,11 @@ def receive_bulk(warm_up: float, duration: float) -> Role:
             control.send("ready")
             sock, _ = listener.accept()
         buffer = bytearray(CHUNK)
+        sock.settimeout(TIMEOUT)
+        total = sock.recv_into(buffer)
         sock.settimeout(0.1)
         start = time.monotonic() + warm_up
-        total = before = 0
+        before = 0
         begun = 0.0
         while True:
             with suppress(TimeoutError):
@@ -418,7 +420,8 @@ def processor() -> str:
 
 def measure(options: argparse.Namespace) -> int:
     """All tables."""
-    print(f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    system = f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    print(f"{system}, load {os.getloadavg()[0]:.1f}")
     if "bulk" in options.tables:
         for control in options.controls:
             bulk_table(options, control, 50, 0.0)

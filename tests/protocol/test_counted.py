@@ -102,16 +102,16 @@ def test_retransmissions_that_a_device_cuts() -> None:
     """A packet of many segments is as many retransmissions, in the counters and in TCP_INFO (tcp_skb_pcount())."""
     wire = Wire()
     wire.device = OffloadDevice()
-    wire.stack = Stack(wire.device, (STACK,), clock=lambda: wire.now)
+    wire.stack = Stack(wire.device, (STACK,), clock=lambda: wire.now, random=lambda n: bytes(n))
     client = wire.stack.connect(PEER, 80)
     wire.stack.flush(wire.now)
     [syn] = map(IP, wire.device.drain())
 
     def put(flags: str, ack: int, options: list[tuple[str, object]]) -> list[int]:
         """Let it arrive; the lengths of what is answered, whose checksums are left to the device."""
-        arrived = IP(src=PEER, dst=STACK) / TCP(
-            sport=80, dport=syn.sport, seq=1000 + (flags != "SA"), ack=syn.seq + ack & 0xFFFFFFFF, flags=flags, window=65535, options=options
-        )
+        seq = 1000 if flags == "SA" else 1001
+        segment = TCP(sport=80, dport=syn.sport, seq=seq, ack=syn.seq + ack, flags=flags, window=65535, options=options)
+        arrived = IP(src=PEER, dst=STACK) / segment
         wire.device.inject(bytes(arrived))
         wire.stack.poll(wire.now)
         wire.stack.flush(wire.now)
@@ -123,10 +123,10 @@ def test_retransmissions_that_a_device_cuts() -> None:
     assert [len(packet) - 40 for packet in wire.device.drain()] == [10_000]
     wire.now += 40 * MILLISECOND
     # The first half is lost as a whole; recovery sends no more of it at once than CWND has room for.
-    again = put("A", 1, [("SAck", (syn.seq + 5001 & 0xFFFFFFFF, syn.seq + 10_001 & 0xFFFFFFFF))])
+    again = put("A", 1, [("SAck", (syn.seq + 5001, syn.seq + 10_001))])
     for _ in range(5):
         wire.now += 10 * MILLISECOND
-        again += put("A", sum(again) + 1, [("SAck", (syn.seq + 5001 & 0xFFFFFFFF, syn.seq + 10_001 & 0xFFFFFFFF))])
+        again += put("A", sum(again) + 1, [("SAck", (syn.seq + 5001, syn.seq + 10_001))])
         if sum(again) == 5000:
             break
     assert sum(again) == 5000 and max(again) > 1000, "otherwise nothing was cut"
