@@ -113,7 +113,7 @@ cdef class Recovery:
     @cython.locals(congestion=CongestionControl, pipe=cython.longlong)
     cpdef validate(self, Tcb tcb, bint full, long long now)
     @cython.locals(end=cython.uint)
-    cpdef sent_again(self, Tcb tcb, Flight flight, unsigned int size, long long now)
+    cpdef sent_again(self, Tcb tcb, Flight flight, unsigned int size, unsigned int segs, long long now)
     cpdef sent(self, unsigned int seq, unsigned int end, long long now)
 
 

@@ -622,8 +622,8 @@ class Recovery:
         self.used = 0
         self.validated_at = now
 
-    def sent_again(self, tcb: Tcb, flight: Flight, size: int, now: int) -> None:
-        """The first ``size`` numbers of a flight were retransmitted."""
+    def sent_again(self, tcb: Tcb, flight: Flight, size: int, segs: int, now: int) -> None:
+        """The first ``size`` numbers of a flight were retransmitted, in so many segments."""
         self.board.sent_again(flight, size, now)
         self.undo_bytes += size
         end = flight.seq + size & MASK
@@ -633,9 +633,9 @@ class Recovery:
             self.first_stamp = now // MILLISECOND + tcb.handshake.ts_offset & MASK
         if self.state == RECOVERY:
             self.prr_out += size
-            tcb.context.counters.TCPFastRetrans += 1
+            tcb.context.counters.TCPFastRetrans += segs
         elif self.state == LOSS:
-            tcb.context.counters.TCPSlowStartRetrans += 1
+            tcb.context.counters.TCPSlowStartRetrans += segs
 
     def sent(self, seq: int, end: int, now: int) -> None:
         """New data went out."""

@@ -323,8 +323,8 @@ class Sender:
         flags = ACK
         if self.fin_sent and flight.end == tcb.snd_nxt and data <= most:
             flags |= FIN
+        segs = tcb.segs_out
         if data > 0:
-            segs = tcb.segs_out
             sent = tcb.put_data(flight.seq, flags | PSH, self.buffer, offset, min(data, most), self.urgent, now)
             self.resent_bytes += sent
             self.data_segs = self.data_segs + tcb.segs_out - segs & MASK
@@ -332,12 +332,14 @@ class Sender:
                 size = sent
         else:
             tcb.put(flight.seq, flags, now)
+        # What the device cuts counts as segments (tcp_skb_pcount()).
+        segs = tcb.segs_out - segs & MASK
         recovery = self.recovery
-        recovery.sent_again(tcb, flight, size, now)
+        recovery.sent_again(tcb, flight, size, segs, now)
         if recovery.rates is not None:
             self.note_rates(tcb, recovery.rates, size, now)
-        self.resent += 1
-        tcb.context.counters.TcpRetransSegs += 1
+        self.resent = self.resent + segs & MASK
+        tcb.context.counters.TcpRetransSegs += segs
         if self.waiting_since == 0:
             self.waiting_since = now
         if offset == 0:

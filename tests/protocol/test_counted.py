@@ -15,6 +15,7 @@ from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.containment import contain_door
 from fastnet.tcp.states import State
+from fastnet.tcpinfo import TcpInfo, tcp_info
 from tests.peer import MILLISECOND, PEER, SECOND, STACK, Peer, Wire, call
 
 SACK = [("MSS", 1000), ("SAckOK", b"")]
@@ -91,6 +92,47 @@ def test_retransmissions() -> None:
     wire.sent()
     peer.put("A", 1, 1, options=[("SAck", (peer.irs + 1001, peer.irs + 4001))])
     assert counts(wire, *names) == [1, 1, 0, 0, 0]
+
+
+class OffloadDevice(MemoryDevice):
+    offload = True
+
+
+def test_retransmissions_that_a_device_cuts() -> None:
+    """A packet of many segments is as many retransmissions, in the counters and in TCP_INFO (tcp_skb_pcount())."""
+    wire = Wire()
+    wire.device = OffloadDevice()
+    wire.stack = Stack(wire.device, (STACK,), clock=lambda: wire.now, random=lambda n: bytes(n))
+    client = wire.stack.connect(PEER, 80)
+    wire.stack.flush(wire.now)
+    [syn] = map(IP, wire.device.drain())
+
+    def put(flags: str, ack: int, options: list[tuple[str, object]]) -> list[int]:
+        """Let it arrive; the lengths of what is answered, whose checksums are left to the device."""
+        seq = 1000 if flags == "SA" else 1001
+        segment = TCP(sport=80, dport=syn.sport, seq=seq, ack=syn.seq + ack, flags=flags, window=65535, options=options)
+        arrived = IP(src=PEER, dst=STACK) / segment
+        wire.device.inject(bytes(arrived))
+        wire.stack.poll(wire.now)
+        wire.stack.flush(wire.now)
+        return [len(packet) - 40 for packet in wire.device.drain()]
+
+    put("SA", 1, [("MSS", 1000), ("SAckOK", b"")])
+    client.send(bytes(10_000))
+    wire.stack.flush(wire.now)
+    assert [len(packet) - 40 for packet in wire.device.drain()] == [10_000]
+    wire.now += 40 * MILLISECOND
+    # The first half is lost as a whole; recovery sends no more of it at once than CWND has room for.
+    again = put("A", 1, [("SAck", (syn.seq + 5001, syn.seq + 10_001))])
+    for _ in range(5):
+        wire.now += 10 * MILLISECOND
+        again += put("A", sum(again) + 1, [("SAck", (syn.seq + 5001, syn.seq + 10_001))])
+        if sum(again) == 5000:
+            break
+    assert sum(again) == 5000 and max(again) > 1000, "otherwise nothing was cut"
+    assert counts(wire, "TcpRetransSegs", "TCPFastRetrans", "TCPSlowStartRetrans") == [5, 5, 0]
+    told = TcpInfo.of(tcp_info(client, None, wire.now))
+    assert (told.total_retrans, told.bytes_retrans, told.data_segs_out) == (5, 5000, 15)
 
 
 def test_probes_of_a_window() -> None:
