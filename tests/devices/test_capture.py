@@ -46,6 +46,11 @@ def dpkt_reads(data: bytes) -> list[bytes]:
     return [raw for _, raw in reader]
 
 
+def test_directions_are_pcapngs() -> None:
+    """draft-ietf-opsawg-pcapng section 4.3.1, epb_flags: 1 inbound, 2 outbound."""
+    assert (INBOUND, OUTBOUND) == (1, 2)
+
+
 def blocks(data: bytes) -> list[tuple[int, bytes]]:
     """Types and bodies, each length checked at both ends."""
     found = []
