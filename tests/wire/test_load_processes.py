@@ -56,8 +56,9 @@ def honest_clients(_: Namespace) -> Any:
 
 @pytest.mark.parametrize("make", [server_process, kernel_server, a_host, honest_clients])
 def test_a_process_ends_with_the_one_that_made_it(make: Callable[[Namespace], Any]) -> None:
-    """Killed, it had no time to clean up; SIGINT, which a terminal sends to all, is for the parent alone."""
+    """Gone, it has cleaned nothing up; SIGINT, which a terminal sends to all, is for the parent alone."""
     hears, tells = os.pipe()
+    waits, goes = os.pipe()
     parent = os.fork()
     if parent == 0:
         try:
@@ -65,22 +66,24 @@ def test_a_process_ends_with_the_one_that_made_it(make: Callable[[Namespace], An
                 made: AbstractContextManager[Any] = make(namespace)
                 made.__enter__()
                 os.write(tells, struct.pack("i", made.pid))  # type: ignore[attr-defined]
-                while True:
-                    signal.pause()
+                os.read(waits, 1)
+                os._exit(1)
         finally:
-            os._exit(1)
+            os._exit(2)
     os.close(tells)
+    os.close(waits)
     (pid,) = struct.unpack("i", os.read(hears, 4))
     os.close(hears)
     watched = os.pidfd_open(pid)
     try:
         os.kill(pid, signal.SIGINT)
         assert select.select([watched], [], [], 0.2)[0] == [], "it lives on"
-        os.kill(parent, signal.SIGKILL)
-        os.waitpid(parent, 0)
+        os.write(goes, b"!")
+        assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 1
         assert select.select([watched], [], [], 20)[0] == [watched]
     finally:
         os.close(watched)
+        os.close(goes)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
