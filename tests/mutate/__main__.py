@@ -63,7 +63,8 @@ IN_PROCESSES = {
     "fastnet/startup/": ["tests/wire/test_run.py"],
     "fastnet/isolation": ["tests/wire/test_run.py", "tests/wire/test_load.py", "tests/wire/test_signals.py", "tests/doors"],
     "fastnet/load/": [
-        "tests/load", "tests/wire/test_load_processes.py", "tests/wire/test_load.py", "tests/wire/test_bulk.py", "tests/wire/test_floods.py",
+        "tests/load", "tests/wire/test_load_processes.py", "tests/wire/test_load.py", "tests/wire/test_bulk.py",
+        "tests/wire/test_floods.py",
     ],
     "fastnet/load/_client": ["tests/wire/test_load_client.py", "tests/wire/test_load.py"],
     "fastnet/load/_flood": ["tests/load/test_flood_packets.py", "tests/wire/test_floods.py"],
