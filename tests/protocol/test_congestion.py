@@ -199,6 +199,18 @@ def test_without_congestion_control_a_timeout_sends_everything_again() -> None:
     assert sorted(seqs(peer, [packet for at, packet in sent if at == first])) == [1 + i * MSS for i in range(20)], "at once"
 
 
+def test_without_congestion_control_a_handshake_that_met_loss_counts_until_a_timeout() -> None:
+    """One segment to begin with, as RFC 5681 section 3.1 has it; when it is lost, nothing holds the others back."""
+    wire = Wire(tcp_congestion_control="none", tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22))
+    _peer, connection = connected(wire, delay=4.0)
+    connection.limit_sending(20 * MSS)
+    connection.send(b"x" * 20 * MSS)
+    assert len(wire.sent()) == 1 and connection.sender.recovery.state == 0
+    wire.wait(8)
+    assert connection.sender.recovery.congestion.cwnd == NO_THRESHOLD
+    assert connection.snd_nxt - connection.snd_una & 0xFFFFFFFF == 20 * MSS
+
+
 def test_slow_start_then_congestion_avoidance() -> None:
     """RFC 9293 MUST-19, RFC 5681: ten segments, doubled each round trip; after a timeout one, doubled to half; then one more a round."""
     wire = Wire(tcp_congestion_control="reno", tcp_frto=0, tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22))
