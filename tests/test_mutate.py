@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +147,35 @@ def test_every_equivalent_has_a_reason() -> None:
     known = mutate.equivalents()
     assert all(len(reason) > 10 for reason in known.values())
     assert all((mutate.ROOT / path).exists() for path, *_ in known)
+
+
+def test_lines_that_run_in_other_processes_are_seen(tmp_path: Path) -> None:
+    """In a fork, in a new Python, and in a fork of that; what runs at import belongs to no test."""
+    root = Path(__file__).parents[1]
+    (tmp_path / "test_it.py").write_text(
+        "import os, subprocess, sys\n"
+        "import fastnet.cli.tables\n"
+        "def test_fork():\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        fastnet.cli.tables.ratio(1.0)\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+        "def test_program():\n"
+        "    program = 'import os, fastnet.cli.tables as t\\n'\n"
+        "    program += 'if os.fork() == 0: t.ratio(1.0); os._exit(0)\\n'\n"
+        "    program += 'os.wait(); import fastnet.load.kinds'\n"
+        "    subprocess.run([sys.executable, '-c', program], check=True)\n"
+    )
+    command = [sys.executable, "-m", "tests.mutate.reach", str(tmp_path / "out.json"), "-p", "no:xdist", str(tmp_path)]
+    environment = {**os.environ, "FASTNET_PURE": "1", "PYTHONPATH": ""}
+    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, timeout=120)
+    found = json.loads((tmp_path / "out.json").read_text())
+    names = [name.rpartition("::")[2] for name, _ in found["tests"]]
+    assert sorted(names) == ["test_fork", "test_program"]
+    source = (root / "fastnet/cli/tables.py").read_text().splitlines()
+    head = next(number for number, text in enumerate(source, 1) if text.startswith("def ratio"))
+    body = next(number for number, text in enumerate(source, 1) if text.startswith("    return") and number > head)
+    tables = found["lines"]["fastnet/cli/tables.py"]
+    assert sorted(names[index] for index in tables[str(body)]) == ["test_fork", "test_program"] and tables[str(head)] == []
+    assert {names[index] for tests in found["lines"]["fastnet/load/kinds.py"].values() for index in tests} == {"test_program"}

@@ -59,6 +59,7 @@ class _Client:
         self.started = time.perf_counter()
         failed = self.sock.connect_ex(target)
         if failed != errno.EINPROGRESS:
+            self.sock.close()
             raise OSError(failed, os.strerror(failed))
 
     def ready(self, now: float) -> bool:
@@ -98,8 +99,12 @@ class _Live:
         # At the end a RST, which leaves the port free whatever has become of the server.
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         self.sock.settimeout(patience)
-        self.sock.bind(("", port))
-        self.sock.connect(target)
+        try:
+            self.sock.bind(("", port))
+            self.sock.connect(target)
+        except OSError:
+            self.sock.close()
+            raise
         self.sock.setblocking(False)
 
     def turn(self, now: float) -> None:

@@ -566,7 +566,7 @@ def test_a_file_waits_for_the_peer_as_a_program_would(virtual: World) -> None:
     virtual.run(main())
 
 
-@pytest.mark.parametrize("callback", ["connection_made", "data_received", "eof_received"])
+@pytest.mark.parametrize("callback", ["factory", "connection_made", "data_received", "eof_received"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_goes_through_every_callback(virtual: World, callback: str, error: type[BaseException]) -> None:
     """asyncio lets these two through, and reports everything else."""
@@ -579,6 +579,8 @@ def test_an_interrupt_goes_through_every_callback(virtual: World, callback: str,
 
     async def main() -> None:
         def factory() -> Recorder:
+            if callback == "factory":
+                interrupt()
             recorder = Recorder()
             setattr(recorder, callback, interrupt)
             return recorder

@@ -14,11 +14,13 @@ import pytest
 from fastnet._ring import PacketRing
 from fastnet.clock import ManualClock
 from fastnet.devices import Capture, CapturedDevice, Device, MemoryDevice
-from fastnet.devices.capture import INBOUND, OUTBOUND, with_checksum
+from fastnet.devices.capture import with_checksum
 from fastnet.twins import Twins
 from tests.pair import Pair, Program
 from tests.peer import IP, TCP, Raw, checked
 
+INBOUND, OUTBOUND = 1, 2
+"""draft-ietf-opsawg-pcapng section 4.3.1, epb_flags."""
 NOON = 1_700_000_000_123_456_789
 """Some time since 1970 whose nanoseconds do not fit a float."""
 

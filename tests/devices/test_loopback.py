@@ -34,6 +34,15 @@ def test_a_connection_to_oneself_without_a_clock() -> None:
     assert server.receive(10) == b"hello"
 
 
+def test_it_is_as_large_as_said() -> None:
+    """Its MTU goes into the MSS that is offered, and its limit bounds what waits."""
+    device = LoopbackDevice()
+    assert Stack(device, ADDRESSES).context.mss == 16384 - 40
+    for _ in range(4096 + 3):
+        device.inject(b"x")
+    assert device.dropped == 3
+
+
 def test_simultaneous_open_with_oneself() -> None:
     """One socket, connected to its own name (RFC 9293 section 3.5, figure 7, with one end twice): Linux does it too."""
     with Driver(Stack(LoopbackDevice(), ADDRESSES)) as driver, Socket(driver) as sock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 
 import pytest
 
@@ -29,6 +31,44 @@ class Patient(MemoryDevice):
 
 def driver_of(device: MemoryDevice | None = None) -> Driver:
     return Driver(Stack(device or MemoryDevice(), (STACK,), clock=ManualClock(SECOND)))
+
+
+def test_an_earlier_timer_wakes_the_thread() -> None:
+    """What a program's call made due before the thread's sleep ends; and what is due later does not wake it."""
+
+    class Asleep(MemoryDevice):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sleeps: queue.SimpleQueue[int] = queue.SimpleQueue()
+            self.waking = threading.Semaphore(0)
+            self.woken = 0
+
+        def wait(self, timeout: int) -> bool:
+            self.sleeps.put(timeout)
+            self.waking.acquire(timeout=20)
+            return False
+
+        def wake(self) -> None:
+            self.woken += 1
+            self.waking.release()
+
+    device = Asleep()
+    driver = driver_of(device).start()
+    assert device.sleeps.get(timeout=20) == IDLE
+    with driver.lock:
+        driver.flush()
+        assert device.woken == 0, "nothing is due"
+        driver.stack.connect(PEER, 80)
+        driver.flush()
+        assert device.woken == 1
+    due = driver.stack.context.timers.next_deadline()
+    assert SECOND < due < NEVER
+    assert device.sleeps.get(timeout=20) == min(due - SECOND, IDLE)
+    with driver.lock:
+        driver.flush()
+        assert device.woken == 1, "it wakes by itself in time"
+    driver.stop()
+    assert not driver.threaded
 
 
 @pytest.mark.endpoint_fails

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastnet.isolation import BROKEN_PIPE, isolated, pid_outside
+from fastnet.isolation import BROKEN_PIPE, in_user_namespace, isolated, pid_outside
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -68,6 +68,17 @@ def test_it_is_a_process_of_its_own() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, []), "nothing stays blocked"
     assert sys.exc_info() == (None, None, None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root a user namespace is what it takes")
+def test_root_stays_in_its_user_namespace() -> None:
+    """What root may do outside, such as reaching devices and files of others, the function may do too."""
+    outside = os.stat("/proc/self/ns/user").st_ino
+
+    def main() -> int:
+        return 2 * in_user_namespace() + (os.stat("/proc/self/ns/user").st_ino != outside)
+
+    assert isolated(main) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -182,6 +182,23 @@ def test_messages(pair: tuple[Any, socket.socket]) -> None:
     assert outcome(lambda: ours.sendto(b"x")) is TypeError
 
 
+@pytest.mark.parametrize(("address", "error"), [
+    ("198.18.0.1", TypeError), (("198.18.0.1",), TypeError), (("198.18.0.1", "80"), TypeError), (("198.18.0.1", 65536), OverflowError),
+    (("198.18.0.1", -1), OverflowError),
+])  # fmt: skip
+def test_an_address_that_is_ignored_is_checked_all_the_same(pair: tuple[Any, socket.socket], address: Any, error: type) -> None:
+    """A connected socket sends to its peer, whatever address is given: but it has to be one, here as in the standard library."""
+    ours, theirs = pair
+    for sock in (ours, theirs):
+        with pytest.raises(error):
+            sock.sendmsg([b"x"], [], 0, address)
+        with pytest.raises(error):
+            sock.sendto(b"x", address)
+    assert ours.sendmsg([b"y"], [], 0, (KERNEL, 65535)) == 1
+    theirs.settimeout(None)
+    assert theirs.recv(10) == b"y", "nothing of what failed was sent"
+
+
 def test_waitall(pair: tuple[Any, socket.socket]) -> None:
     """All that was asked for, however often the peer sends; what there is at the end, and without waiting."""
     ours, theirs = pair

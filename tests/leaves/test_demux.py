@@ -120,6 +120,18 @@ def test_flat_memory_and_no_decay() -> None:
     assert (demux.memory, demux.capacity, largest) == (memory, capacity, 1000)
 
 
+def test_memory_counts_the_old_table_until_it_is_empty() -> None:
+    """What is freed at the end of a growth is the old table: so many bytes for each of its slots, and not one slot more."""
+    demux = Demux()
+    freed = []
+    for number in range(20_000):
+        memory = demux.memory
+        demux.insert(flow_of(number))
+        if demux.memory < memory:
+            freed.append(((memory - demux.memory) / (demux.capacity // 2), demux.capacity))
+    assert len(freed) > 3 and len({size for size, _ in freed}) == 1 and freed[0][0] in (12, 16, 24), freed
+
+
 def test_growth_keeps_everything() -> None:
     demux = Demux()
     flows = [flow_of(n) for n in range(30_000)]

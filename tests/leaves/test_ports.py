@@ -210,6 +210,23 @@ def test_a_full_destination_and_a_narrow_range() -> None:
         assert given.index(low + 2) < given.index(low + 1) if high - low > 8 else True
 
 
+def test_a_port_outside_of_the_range_is_not_in_its_map() -> None:
+    """It shares a word of bits with those inside; counted, it would keep the map for ever."""
+    leaf = LocalPorts(Demux(), True)
+    for port in (40010, 40011):
+        leaf.hold("10.0.0.1", port, True)
+    assert leaf.choose_to_bind("10.0.0.1", 0, 40010, 40011) == NONE_FREE and leaf.maps_made == 1
+    for port in (40005, 40009, 40012, 40063):
+        leaf.hold("10.0.0.1", port, True)
+    leaf.release("10.0.0.1", 40011, True)
+    assert leaf.choose_to_bind("10.0.0.1", 0, 40010, 40011) == 40011
+    leaf.release("10.0.0.1", 40010, True)
+    assert leaf.maps_made == 0
+    for port in (40005, 40009, 40012, 40063):
+        leaf.release("10.0.0.1", port, True)
+    assert leaf.memory == 0
+
+
 def test_another_range_forgets_the_maps() -> None:
     demux = Demux()
     leaf = LocalPorts(demux, False)

@@ -77,3 +77,10 @@ def test_a_flood_beside_the_client() -> None:
     assert flood.sent_packets == -(-100 // slots) * slots
     flood.reset(flows)
     assert flood.stack.counters.TcpCurrEstab == 0
+
+
+@pytest.mark.parametrize(("flows", "slots"), [(1, 1), (4, 4), (255, 255), (256, 256), (1000, 256)])
+def test_a_batch_is_all_flows_or_a_ring(flows: int, slots: int) -> None:
+    client = MemoryClient(flows)
+    assert client.stack.received.slots == slots and client.listener.backlog == flows
+    assert client.run(1).cycles == flows

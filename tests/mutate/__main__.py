@@ -62,13 +62,17 @@ IN_PROCESSES = {
     "fastnet/cli/serving": ["tests/cli/test_serving.py", "tests/wire/test_faults.py", "tests/wire/test_load.py"],
     "fastnet/startup/": ["tests/wire/test_run.py"],
     "fastnet/isolation": ["tests/wire/test_run.py", "tests/wire/test_load.py", "tests/wire/test_signals.py", "tests/doors"],
-    "fastnet/load/": ["tests/wire/test_load.py", "tests/wire/test_bulk.py", "tests/wire/test_floods.py"],
-    "fastnet/load/_flood": ["tests/wire/test_floods.py"],
+    "fastnet/load/": [
+        "tests/load", "tests/wire/test_load_processes.py", "tests/wire/test_load.py", "tests/wire/test_bulk.py",
+        "tests/wire/test_floods.py",
+    ],
+    "fastnet/load/_client": ["tests/wire/test_load_client.py", "tests/wire/test_load.py"],
+    "fastnet/load/_flood": ["tests/load/test_flood_packets.py", "tests/wire/test_floods.py"],
     "fastnet/_tun": ["tests/wire/test_tun.py", "tests/wire/test_offload.py", "tests/wire/test_kernel_clients.py"],
     "fastnet/aio/_wait": ["tests/aio", "tests/wire/test_aio.py"],
     "fastnet/_": ["tests/leaves", "tests/devices", "tests/protocol"],
     "fastnet/pytest_plugin": ["tests/test_pytest_plugin.py"],
-}
+}  # fmt: skip
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
 USAGE_ERROR = 4
 """Pytest's exit code where a name is of no test."""

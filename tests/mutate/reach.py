@@ -3,7 +3,8 @@
     python -m tests.mutate.reach OUT.json [pytest's arguments]
 
 Lines that run at import have no test of their own. What a test does in a child that it forked is seen, where the child ends with
-``os._exit``; what it does in a new program is not.
+``os._exit``; what it does in a new Python, too (programs/sitecustomize.py), unless the test gives that another PYTHONPATH. A process
+that is killed leaves no note of what it ran.
 """
 
 import json
@@ -19,6 +20,8 @@ import coverage
 import pytest
 
 START = Path.cwd()
+PROGRAMS = Path(__file__).with_name("programs")
+"""What a new Python finds first: its sitecustomize."""
 
 
 class Plugin:
@@ -35,6 +38,7 @@ class Plugin:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self.running = item.nodeid
+        os.environ["FASTNET_REACH_TEST"] = item.nodeid
         self.cover.switch_context(item.nodeid)
         began = time.monotonic()
         yield
@@ -58,7 +62,8 @@ class Plugin:
         self.cover.stop()
         data = self.cover.get_data()
         lines = {relative(file): data.lines(file) for file in data.measured_files()}
-        (self.directory / str(os.getpid())).write_text(json.dumps({"test": self.running, "lines": lines}))
+        # Process ids repeat: in PID namespaces, and in time.
+        (self.directory / os.urandom(8).hex()).write_text(json.dumps({"test": self.running, "lines": lines}))
         self.leave(code)
 
     def children(self) -> Iterator[tuple[str, dict[str, list[int]]]]:
@@ -77,6 +82,8 @@ def main() -> int:
     cover = coverage.Coverage(data_file=None, include=[str(Path("fastnet").resolve() / "*")], branch=False, config_file=False)
     plugin = Plugin(cover)
     os.register_at_fork(after_in_child=plugin.forked)
+    os.environ["FASTNET_REACH_NOTES"] = str(plugin.directory)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROGRAMS), str(START), *filter(None, [os.environ.get("PYTHONPATH")])])
     parent = os.getpid()
     os._exit = lambda status: plugin.exit(status) if os.getpid() != parent else plugin.leave(status)
     cover.start()
@@ -94,8 +101,11 @@ def main() -> int:
     for test, reached in plugin.children():
         for file, numbers in reached.items() if test in number else ():
             for line in numbers:
-                tests = lines.setdefault(file, {}).setdefault(line, [])
-                if number[test] not in tests:
+                tests = lines.setdefault(file, {}).get(line)
+                if tests is None:
+                    lines[file][line] = [number[test]]
+                # A line without a test runs at import, here as there.
+                elif tests and number[test] not in tests:
                     tests.append(number[test])
     found = {"tests": [[name, round(plugin.seconds[name], 3)] for name in names], "lines": lines}
     Path(sys.argv[1]).write_text(json.dumps(found))

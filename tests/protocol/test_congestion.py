@@ -5,7 +5,7 @@ import itertools
 import pytest
 from scapy.layers.inet import TCP
 
-from fastnet.tcp.congestion.base import Acknowledgment, CongestionControl
+from fastnet.tcp.congestion.base import NO_THRESHOLD, Acknowledgment, CongestionControl
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.rtt import RttEstimator
 from fastnet.tcpinfo import LAYOUT, NAMES, tcp_info
@@ -180,6 +180,35 @@ def test_another_congestion_control_in_the_middle_of_a_recovery(first: str, then
     connection.set_congestion_control(then)
     ack(peer, 1 + 10 * MSS)
     assert recovery.state == 0 and recovery.congestion.cwnd <= 20 * MSS
+
+
+def test_without_congestion_control_a_timeout_sends_everything_again() -> None:
+    """Recovery by duplicate ACKs sends what arrived and no more; once it has timed out, CWND bounds nothing again."""
+    wire = Wire(tcp_congestion_control="none", tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22), tcp_frto=0)
+    peer, connection = connected(wire)
+    connection.limit_sending(20 * MSS)
+    connection.send(b"x" * 20 * MSS)
+    assert len(wire.sent()) == 20
+    for _ in range(3):
+        ack(peer, 1)
+    congestion = connection.sender.recovery.congestion
+    assert connection.sender.recovery.state != 0 and congestion.cwnd < NO_THRESHOLD
+    sent = wire.wait(1.1)
+    assert congestion.cwnd == NO_THRESHOLD
+    first = sent[0][0]
+    assert sorted(seqs(peer, [packet for at, packet in sent if at == first])) == [1 + i * MSS for i in range(20)], "at once"
+
+
+def test_without_congestion_control_a_handshake_that_met_loss_counts_until_a_timeout() -> None:
+    """One segment to begin with, as RFC 5681 section 3.1 has it; when it is lost, nothing holds the others back."""
+    wire = Wire(tcp_congestion_control="none", tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22))
+    _peer, connection = connected(wire, delay=4.0)
+    connection.limit_sending(20 * MSS)
+    connection.send(b"x" * 20 * MSS)
+    assert len(wire.sent()) == 1 and connection.sender.recovery.state == 0
+    wire.wait(8)
+    assert connection.sender.recovery.congestion.cwnd == NO_THRESHOLD
+    assert connection.snd_nxt - connection.snd_una & 0xFFFFFFFF == 20 * MSS
 
 
 def test_slow_start_then_congestion_avoidance() -> None:

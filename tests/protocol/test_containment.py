@@ -95,6 +95,23 @@ def test_what_cannot_even_be_ended_is_reached_by_nothing_any_more(wire: Wire, lo
     assert Peer(wire).open(listener).state == State.ESTABLISHED
 
 
+def test_an_interruption_while_even_that_fails_goes_through(wire: Wire) -> None:
+    """At the end of the round, like any other, and once."""
+
+    class Named(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise KeyboardInterrupt
+
+    class Interrupting(Connection, metaclass=Named):
+        pass
+
+    give_up(wire.stack.context, Interrupting.__new__(Interrupting), BrokenError("ending"), wire.now)
+    with pytest.raises(KeyboardInterrupt):
+        wire.stack.poll(wire.now)
+    wire.stack.poll(wire.now)
+
+
 # ---- kinds ----
 
 

@@ -60,6 +60,23 @@ def test_urgent_data_that_is_lost_comes_again_as_urgent() -> None:
     assert "U" in str(again[TCP].flags) and again[TCP].urgptr == 1
 
 
+def test_an_ack_of_what_is_before_it_leaves_it_urgent() -> None:
+    wire = Wire()
+    peer, connection = connected(wire)
+    connection.nodelay = True
+    connection.send(b"plain")
+    wire.sent()
+    connection.send_urgent(b"urgent")
+    wire.sent()
+    peer.put("A", 1, 6)
+    (_, again), *_ = wire.wait(1.1)
+    assert "U" in str(again[TCP].flags) and again[TCP].urgptr == 6 and bytes(again[TCP].payload) == b"urgent"
+    peer.put("A", 1, 12)
+    connection.send(b"more")
+    (packet,) = wire.sent()
+    assert "U" not in str(packet[TCP].flags)
+
+
 def test_the_program_hears_and_sees_how_much() -> None:
     """RFC 9293 MUST-32, MUST-33: told at once, although the urgent data itself has not come yet."""
     wire = Wire()

@@ -283,6 +283,19 @@ def test_slow_requests_end() -> None:
         world.twins.pass_time(20)
 
 
+def test_a_timeout_behind_an_answer_that_waits_for_its_client() -> None:
+    """The second request takes too long while nobody reads the first one's answer: both answers come, whole, once they are read."""
+    body = bytes(1 << 24)
+    world = World(Http(body, request_timeout=5))
+    world.send(GET + GET[:10])
+    began = world.twins.clock()
+    world.run(lambda: world.twins.clock() > began + 20 * SECOND)
+    got = world.hear_the_end()
+    assert len(got) > len(body) and got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert got[got.index(b"\r\n\r\n") + 4 + len(body) :].startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert world.twins.clock() > began + 20 * SECOND
+
+
 def test_idle_connections_end() -> None:
     world = World(Http(b"hi", keep_alive_timeout=3))
     world.twins.pass_time(100)

@@ -8,6 +8,7 @@ from math import sqrt
 import pytest
 
 from fastnet.sweep import Cell, Result, jain, measure
+from fastnet.sweep.experiment import Run
 from fastnet.sweep.trace import Line
 from fastnet.tcp.congestion.newreno import NewReno
 
@@ -73,6 +74,15 @@ def test_what_came_twice_is_counted() -> None:
 
 
 # ---- several flows ----
+
+
+def test_the_delays_are_the_queues() -> None:
+    """p50, p95 and p99 are those: of a queue that fills and empties each has its own value."""
+    run = Run(Cell(loss=0.01), None)
+    result = run.go()
+    percentile = run.bottleneck.delays.percentile
+    assert (result.queue_p50, result.queue_p95, result.queue_p99) == (percentile(50) / 1e6, percentile(95) / 1e6, percentile(99) / 1e6)
+    assert percentile(50) < percentile(94) < percentile(95) < percentile(96) < percentile(98) < percentile(99) < percentile(100)
 
 
 def test_jain() -> None:

@@ -600,6 +600,13 @@ def test_fastnet_serve_asgi(tmp_path: pathlib.Path) -> None:
     assert done.stdout == "hello" and done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)])
+def test_fastnet_serve_asgi_passes_the_commands_exit_code_on(script: str, code: int, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "hello.py").write_text(HELLO)
+    done = fastnet("serve", "asgi", "hello:app", "--", "sh", "-c", script, directory=tmp_path)
+    assert done.returncode == code, done.stderr
+
+
 def test_its_own_address(namespace: Namespace) -> None:
     """A server and its client in one loop: what goes from the stack to itself needs no device, and wakes the loop all the same."""
 
