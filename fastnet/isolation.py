@@ -8,7 +8,8 @@ reads from a pipe whose only writing end is the caller's, so that it hears of th
 killed, PR_SET_PDEATHSIG kills init.
 
 Signals: a terminal sends SIGINT to the whole process group, ``kill`` to the caller alone. Init is in the group too. What the caller hears
-and init does not was for the caller alone, and is passed on to main; otherwise main has it already.
+and init does not was for the caller alone, and is passed on to main; otherwise main has it already. What init heard before main was there
+goes on to it at once: until init lets it go, main holds signals back, and one that it has twice is one.
 
 Where there is no permission for a PID namespace with a /proc of its own, main is killed with init, but what main has started is not.
 """
@@ -25,7 +26,6 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 CLONE_NEWNS = 0x00020000
@@ -121,26 +121,27 @@ def isolated(main: Callable[[], int]) -> int:
     # Held back until there is somebody to pass them on to; the guard never sees them.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     before: dict[int, Any] = {}
+    waking = -1
     try:
         guard = os.fork()
         if guard == 0:
             _leave(lambda: _guard(main, hears, tells, caller, mask))
-        os.close(hears)
-
-        def pass_on(number: int, _frame: FrameType | None) -> None:
-            # After the end there is nobody to tell.
-            with suppress(OSError):
-                os.write(tells, bytes([number]))
-
         if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, pass_on) for number in SIGNALS}
+            # CPython's own handler writes the number into the pipe. A handler in Python would wait until waitpid() returns, if the signal
+            # came just before that began. The reading end stays open here, too: after init's end, writing must not fail.
+            os.set_blocking(tells, False)
+            waking = signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+            before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _, status = os.waitpid(guard, 0)
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if before:
+            signal.set_wakeup_fd(waking)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(tells)
+        os.close(hears)
     return _exit_code(status)
 
 
@@ -270,12 +271,16 @@ def _init(main: Callable[[], int], hears: int, guard: int, mask: set[Any], conta
     before = {number: signal.signal(number, lambda *_: None) for number in (*SIGNALS, signal.SIGCHLD)}
     waking = signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     parent = os.getpid()
+    waits, lets_go = os.pipe()
     child = os.fork()
     if child == 0:
 
         def begin() -> int:
             global _pid_outside
             _die_with(parent)
+            os.close(lets_go)
+            os.read(waits, 1)
+            os.close(waits)
             signal.set_wakeup_fd(waking)
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -288,6 +293,10 @@ def _init(main: Callable[[], int], hears: int, guard: int, mask: set[Any], conta
             return main()
 
         _leave(begin)
+    for number in signal.sigpending() & set(SIGNALS):
+        os.kill(child, number)
+    os.close(waits)
+    os.close(lets_go)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, before)
     heard: dict[int, float] = {}
     due: dict[int, float] = {}
@@ -308,7 +317,8 @@ def _init(main: Callable[[], int], hears: int, guard: int, mask: set[Any], conta
             if not numbers:
                 os.kill(child, signal.SIGKILL)
                 return 128 + signal.SIGKILL
-            due.update(dict.fromkeys(numbers, now + GROUP_DELAY))
+            # The caller may have handlers of its own for others.
+            due.update(dict.fromkeys(set(numbers) & set(SIGNALS), now + GROUP_DELAY))
         for number, at in list(due.items()):
             if heard.pop(number, 0.0) > now - GROUP_MEMORY and os.getpgid(child) == os.getpgid(0):
                 del due[number]
