@@ -13,6 +13,7 @@ from statistics import median
 import pytest
 
 from fastnet._ring import PacketRing
+from fastnet.devices import BaseDevice
 from fastnet.driver import Driver
 from fastnet.socket import Socket
 from fastnet.stack import Stack
@@ -21,10 +22,8 @@ ROUNDS = 500
 PORTS = 60999 - 32768 + 1
 
 
-class Sink:
+class Sink(BaseDevice):
     """A device that takes everything and gives nothing."""
-
-    mtu = 1500
 
     def receive(self, ring: PacketRing) -> int:
         return 0

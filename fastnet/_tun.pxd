@@ -5,8 +5,7 @@ from fastnet._ring cimport PacketRing
 
 cdef class Tun:
     cdef readonly str name
-    cdef readonly int mtu
-    cdef readonly bint offload
+    cdef readonly object capabilities
     cdef int fd
     cdef int event
     cdef bint begun
@@ -19,6 +18,7 @@ cdef class Tun:
     cpdef int transmit(self, PacketRing ring) except -1
     cpdef bint wait(self, int64_t timeout) except -1
     cpdef int wake(self) except -1
+    cpdef int due(self)
     cpdef int fileno(self) except -1
     cpdef int close(self) except -1
     cpdef int after_fork(self, error) except -1

@@ -1,6 +1,7 @@
 from types import TracebackType
 from typing import Self, final
 
+from fastnet._capabilities import Capabilities
 from fastnet._ring import PacketRing
 
 MTU_MIN: int
@@ -9,8 +10,7 @@ MTU_MAX: int
 @final
 class Tun:
     name: str
-    mtu: int
-    offload: bool
+    capabilities: Capabilities
     tx_errors: int
     last_errno: int
     def __init__(self, name: str = "", mtu: int = 1500, multi_queue: bool = False, offload: bool = False) -> None: ...
@@ -25,3 +25,4 @@ class Tun:
     def transmit(self, ring: PacketRing) -> int: ...
     def wait(self, timeout: int) -> bool: ...
     def wake(self) -> int: ...
+    def due(self) -> int: ...

@@ -2,6 +2,7 @@
 
 import errno as errno_module
 import os
+from dataclasses import replace
 
 cimport cython
 from libc.errno cimport EAGAIN, EBADF, EINTR, errno
@@ -9,6 +10,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memset
 
 from fastnet._ring cimport PacketRing, length_at, packet_at
+
+from fastnet._capabilities import Capabilities
 
 
 cdef extern from *:
@@ -114,6 +117,8 @@ cdef enum:
     # Bytes read in one batch: what the cache keeps until the stack has worked it off.
     BATCH_BYTES = 0x40000
 
+MOST_QUEUES = 256
+"""Linux: MAX_TAP_QUEUES."""
 MTU_MIN = 68
 MTU_MAX = 65535
 DEVICE = "/dev/net/tun"
@@ -141,6 +146,7 @@ cdef class Tun:
     :param multi_queue: attach one more queue to the device (IFF_MULTI_QUEUE)
     :param offload: IFF_VNET_HDR with TUNSETOFFLOAD: packets of up to 65,535 bytes in both directions, of whole segments that the kernel
         has put together or is to cut, and without transport checksums where the kernel vouches for them or is to compute them
+    :ivar capabilities: what it can do; its descriptor is None once it is closed
     :ivar tx_errors: packets that the kernel refused; ``last_errno``: why the last of them
     :raises ValueError: MTU or name out of range
     :raises OSError: ENOENT, EACCES, EPERM, EBUSY, EINVAL, with a line that says what to do
@@ -182,8 +188,7 @@ cdef class Tun:
         if self.event < 0:
             raise OSError(errno, os.strerror(errno))
         self.name = (<bytes>buffer).decode()
-        self.mtu = mtu
-        self.offload = offload
+        self.capabilities = Capabilities(mtu, offload=offload, descriptor=self.fd, queues=MOST_QUEUES if multi_queue else 1)
         self.header = VNET_HEADER if offload else 0
         self.tx_errors = 0
 
@@ -219,6 +224,7 @@ cdef class Tun:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+            self.capabilities = replace(self.capabilities, descriptor=None)
         if self.event >= 0:
             os.close(self.event)
             self.event = -1
@@ -234,6 +240,7 @@ cdef class Tun:
             if descriptor >= 0:
                 os.close(descriptor)
         self.fd = self.event = -1
+        self.capabilities = replace(self.capabilities, descriptor=None)
         return 0
 
     cdef int check(self) except -1:
@@ -348,3 +355,7 @@ cdef class Tun:
         if c_write(self.event, &one, sizeof(one)) < 0 and errno != EAGAIN:
             raise OSError(errno, os.strerror(errno))
         return 0
+
+    cpdef int due(self):
+        """Nothing is due that the descriptor does not show."""
+        return -1

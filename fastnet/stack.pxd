@@ -36,6 +36,7 @@ cdef class Stack:
     cpdef poll(self, long long now)
     @cython.locals(received=cython.Py_ssize_t)
     cpdef Py_ssize_t receive(self, long long now) except -1
+    cpdef long long next_deadline(self) except? -1
     cpdef device_raised(self, error, long long now)
     cpdef fail(self, error)
     @cython.locals(failures=Failures)

@@ -48,19 +48,12 @@ NEVER = (1 << 63) - 1
 """What ``next_deadline`` says when no timer runs."""
 
 
-def innermost(device: Any) -> Any:
-    """The device behind those that stand before another (an impairment, a capture)."""
-    while hasattr(device, "device"):
-        device = device.device
-    return device
-
-
 class Stack:
     """A TCP/IP stack over a device.
 
     Not thread-safe: one thread at a time may call it.
 
-    :param device: where packets come from and go to
+    :param device: where packets come from and go to, a ``fastnet.devices.Device``
     :param addresses: the addresses that are its own (IPv4 text); packets for others are dropped. Empty: every address
     :param settings: a ``Settings``, or a mapping of Linux's names to values
     :param clock: now in ns, monotonic; a test passes its own
@@ -92,17 +85,17 @@ class Stack:
             raise SettingError(str(error)) from None
         self.clock = clock
         self.counters = Counters()
-        # A device without the attribute has no offload.
-        offload = bool(getattr(device, "offload", False))
-        largest = LARGEST if offload else device.mtu
+        capabilities = device.capabilities
+        offload = capabilities.offload
+        largest = LARGEST if offload else capabilities.mtu
         self.received = PacketRing(slots, largest)
         # So that it can talk to itself.
-        self.loops = bool(getattr(device, "loops_back", False))
+        self.loops = capabilities.loops_back
         self.batch = SegmentBatch(self.received, self.addresses, self.loops)
         self.sending = PacketRing(slots, max(largest, 128))
         self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload)
         self.context = Context(
-            self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu, not self.own.is_single()
+            self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), capabilities.mtu, not self.own.is_single()
         )
         self.context.largest = LARGEST - HEADERS if offload else 0
         self.context.cookies = CookieJar(random)
@@ -114,16 +107,14 @@ class Stack:
         # Its way to itself, once somebody takes it.
         self.hairpin: Hairpin | None = None
         self.failure: BaseException | None = None
-        if hasattr(innermost(device), "fileno"):
+        if capabilities.descriptor is not None:
             # What the parent and a child would both read and write. A device in memory is copied.
             watch(self)
 
     def after_fork(self) -> None:
         """This process is a child: the stack and its device are the parent's (``fastnet.forks``)."""
         self.context.forked = True
-        device = innermost(self.device)
-        if hasattr(device, "after_fork"):
-            device.after_fork(ForkedError)
+        self.device.after_fork(ForkedError)
 
     def __reduce__(self) -> str:
         raise TypeError("a Stack cannot be copied or pickled")
@@ -147,7 +138,12 @@ class Stack:
             raise self.down()
         if received == self.received.slots:
             return now
-        return self.context.timers.next_deadline()
+        return self.next_deadline()
+
+    def next_deadline(self) -> int:
+        """When a timer is due next, ns; ``NEVER`` when none runs."""
+        deadline: int = self.context.timers.next_deadline()
+        return deadline
 
     def receive(self, now: int) -> int:
         """The first part of a round: take a batch from the device and let the protocol have it. How many packets; 0 after a failure."""

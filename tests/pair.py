@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastnet._ring import PacketRing
-from fastnet.devices import Impairment
+from fastnet.devices import Impairment, Wrapper
 from fastnet.devices.impairment import LinkEnd
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
@@ -184,16 +184,14 @@ class Pair:
             assert len(stack.context.demux) == len(stack.context.timers) == stack.context.time_wait_count == 0
 
 
-class Tap:
+class Tap(Wrapper):
     """A link's end that keeps what is sent, with its time, and drops what it is told to.
 
     :param drop: called with each packet; True loses it
     """
 
     def __init__(self, twins: Twins, end: LinkEnd, drop: Callable[[bytes], bool] = lambda packet: False) -> None:
-        self.mtu = end.mtu
-        self.receive = end.receive
-        self.wait, self.wake = end.wait, end.wake
+        super().__init__(end)
         self.twins, self.end, self.drop = twins, end, drop
         self.sent: list[tuple[int, bytes]] = []
 

@@ -11,7 +11,7 @@ import pytest
 from fastnet._flow import FourTuple
 from fastnet._ring import PacketRing
 from fastnet.config import SettingError
-from fastnet.devices import Impairment
+from fastnet.devices import Impairment, Wrapper
 from fastnet.devices.impairment import LinkEnd
 from fastnet.stack import NEVER
 from fastnet.twins import Twins
@@ -23,7 +23,7 @@ SECOND = 1_000_000_000
 
 
 def send(end: LinkEnd, *packets: Packet | bytes) -> None:
-    ring = PacketRing(len(packets), end.mtu)
+    ring = PacketRing(len(packets), end.capabilities.mtu)
     for packet in packets:
         assert ring.append(bytes(packet))
     end.transmit(ring)
@@ -75,17 +75,16 @@ class Client:
         return [(round(seconds - 1, 9), str(packet[TCP].flags)) for seconds, packet in self.heard]
 
 
-class Recorder:
+class Recorder(Wrapper):
     """A link's end that keeps a copy of what is sent, with its time."""
 
     def __init__(self, twins: Twins, end: LinkEnd, trace: list[tuple[int, bytes]]) -> None:
-        self.mtu = end.mtu
-        self.receive = end.receive
-        self.twins, self.end, self.trace = twins, end, trace
+        super().__init__(end)
+        self.twins, self.trace = twins, trace
 
     def transmit(self, ring: PacketRing) -> int:
         self.trace += [(self.twins.clock(), ring.packet(slot).tobytes()) for slot in range(ring.count)]
-        return self.end.transmit(ring)
+        return super().transmit(ring)
 
 
 def server(twins: Twins, answer: bytes = b"") -> tuple[Callable[[], bool], list[Any]]:
@@ -325,7 +324,7 @@ def test_settings_mtu_and_slots() -> None:
         slots=8,
     )
     assert (twins.a.settings.tcp_synack_retries, twins.b.settings.ip_default_ttl) == (2, 9)
-    assert twins.a.device.mtu == twins.b.device.mtu == 900
+    assert twins.a.device.capabilities.mtu == twins.b.device.capabilities.mtu == 900
     assert twins.a.received.slots == twins.b.received.slots == 8
     assert (twins.link.forth.impairment.loss, twins.link.back.impairment.duplicate) == (1, 1)
     assert (twins.a.addresses, twins.b.addresses) == ((A,), (B,))

@@ -117,7 +117,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         super()._check_closed()  # type: ignore[misc]
 
     def _make_reactor(self, ambient: Ambient) -> Reactor:
-        if not hasattr(ambient.driver.stack.device, "fileno"):
+        if ambient.driver.stack.device.capabilities.descriptor is None:
             raise ValueError("the stack's device has no descriptor to wait for; a loop over memory is fastnet.aio.VirtualEventLoop")
         return Reactor(ambient.driver, self, self._selector.fileno(), self._busy_poll)
 

@@ -28,6 +28,7 @@ cdef class Reactor:
     cdef readonly object queue
     cdef public long long busy_poll
     cdef public long long busy_until
+    cdef readonly bint timed
     cdef public bint failed
     cdef public bint in_turn
     cdef public bint more
@@ -41,6 +42,8 @@ cdef class Reactor:
     cpdef Py_ssize_t time_to_sleep(self, long long now) except? -1
     cpdef Py_ssize_t scheduled(self) except? -1
     cpdef int sleep(self, long long timeout) except -1
+    @cython.locals(due=cython.longlong)
+    cpdef int sleep_until_due(self, long long timeout) except -1
     @cython.locals(stack=Stack, received=cython.Py_ssize_t)
     cpdef turn(self, long long now)
     @cython.locals(ready=list, served=cython.Py_ssize_t, count=cython.Py_ssize_t, endpoint=Endpoint, door=Door)

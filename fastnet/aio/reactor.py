@@ -59,7 +59,7 @@ class Reactor:
 
     __slots__ = (
         "busy_poll", "busy_until", "clock", "device", "failed", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue",
-        "stack",
+        "stack", "timed",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, loop: Any, others: int, busy_poll: int = 0) -> None:
@@ -69,7 +69,9 @@ class Reactor:
         self.lock = driver.lock
         self.loop = loop
         self.clock = stack.clock
-        self.device = stack.device.fileno() if hasattr(stack.device, "fileno") else -1
+        capabilities = stack.device.capabilities
+        self.device = -1 if capabilities.descriptor is None else capabilities.descriptor
+        self.timed = capabilities.timed
         self.others = others
         self.queue: deque[Any] = loop._ready
         self.busy_poll = busy_poll
@@ -121,6 +123,16 @@ class Reactor:
 
     def sleep(self, timeout: int) -> int:
         """Wait for packets (``STACK``) or whatever else the loop waits for (``OTHERS``), at most so long, ns; below 0: for ever."""
+        if self.timed and not self.failed:
+            return self.sleep_until_due(timeout)
+        return wait_for(self.device, self.others, timeout)
+
+    def sleep_until_due(self, timeout: int) -> int:
+        """The same, for a device that may have packets which its descriptor does not show."""
+        due = self.stack.device.due()
+        if due >= 0 and (timeout < 0 or due <= timeout):
+            # Whatever else there is, a packet is not left waiting.
+            return wait_for(self.device, self.others, due) | STACK
         return wait_for(self.device, self.others, timeout)
 
     def turn(self, now: int) -> None:

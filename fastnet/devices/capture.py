@@ -12,9 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from fastnet._checksum import checksum
 from fastnet._ring import PacketRing
-from fastnet.devices.base import Device
+from fastnet.devices.base import Device, Wrapper
+from fastnet.devices.segments import packet_in
 from fastnet.forks import watch
 
 SECTION_HEADER, INTERFACE, STATISTICS, PACKET = 0x0A0D0D0A, 1, 5, 6
@@ -31,8 +31,6 @@ NANOSECONDS = b"\x09"
 STATISTICS_SIZE = 40
 """Bytes of an interface's statistics."""
 MIB = 1 << 20
-CHECKSUM_AT = {6: 16, 17: 6}
-"""Protocol -> where in its header the checksum is: TCP, UDP."""
 
 
 def block(kind: int, body: bytes) -> bytes:
@@ -152,7 +150,7 @@ class Capture:
             self._full = True
 
 
-class CapturedDevice:
+class CapturedDevice(Wrapper):
     """Another device, whose packets are written down as they pass, both ways.
 
     Where a checksum is left to the device or was vouched for by it (offload), the file has the one that the packet would have on a wire;
@@ -166,11 +164,9 @@ class CapturedDevice:
     """
 
     def __init__(self, device: Device, file: Capture | BinaryIO, name: str = "", clock: Callable[[], int] = time.time_ns) -> None:
-        self.device = device
-        self.mtu = device.mtu
-        self.offload = bool(getattr(device, "offload", False))
+        super().__init__(device)
         self.capture = file if isinstance(file, Capture) else Capture(file, clock)
-        self._interface = self.capture.add_interface(name or getattr(device, "name", type(device).__name__))
+        self._interface = self.capture.add_interface(name or device.name)
 
     def receive(self, ring: PacketRing) -> int:
         """Append packets to a ring until none waits or the ring is full; how many.
@@ -187,38 +183,3 @@ class CapturedDevice:
         """Send all packets of a ring, which is empty afterwards; how many the device took."""
         self.capture.write(self._interface, OUTBOUND, [packet_in(ring, slot) for slot in range(ring.count)])
         return self.device.transmit(ring)
-
-    def wait(self, timeout: int) -> bool:
-        """Sleep until packets wait or ``wake``; True when packets wait.
-
-        :raises OSError: as the device does
-        """
-        return self.device.wait(timeout)
-
-    def wake(self) -> int:
-        """End a ``wait``, from any thread."""
-        return self.device.wake()
-
-
-def packet_in(ring: PacketRing, slot: int) -> bytes:
-    """A copy of the packet in a slot, with a transport checksum where offload has left it out."""
-    packet = ring.packet(slot).tobytes()
-    return with_checksum(packet) if ring.checked[slot] else packet
-
-
-def with_checksum(packet: bytes) -> bytes:
-    """An IPv4 packet with its TCP or UDP checksum filled in; anything else, and what is too short, as it is."""
-    if len(packet) < 20 or packet[0] >> 4 != 4:
-        return packet
-    protocol, header, total = packet[9], (packet[0] & 15) * 4, int.from_bytes(packet[2:4])
-    at = header + CHECKSUM_AT.get(protocol, 0)
-    is_fragment = int.from_bytes(packet[6:8]) & 0x3FFF
-    if protocol not in CHECKSUM_AT or header < 20 or not at + 2 <= total <= len(packet) or is_fragment:
-        return packet
-    whole = bytearray(packet)
-    whole[at : at + 2] = bytes(2)
-    # The addresses, the protocol and the length are summed as well (RFC 9293 section 3.1).
-    pseudo = packet[12:20] + struct.pack(">HH", protocol, total - header)
-    # 0 would say that there is none, in UDP; in TCP both are the same sum.
-    whole[at : at + 2] = (checksum(pseudo + whole[header:total]) or 0xFFFF).to_bytes(2)
-    return bytes(whole)

@@ -9,17 +9,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from random import Random
 
 from fastnet._checksum import update16
 from fastnet._ring import PacketRing
 from fastnet._timer import NEVER
-from fastnet.devices.base import Device
+from fastnet.devices.base import BaseDevice, Capabilities, Device, Wrapper
+from fastnet.devices.segments import packets_in
 
 SECOND = 1_000_000_000
 READS = 16
 """Batches that are read from a wrapped device in one call, at most, when all of their packets are lost."""
+LARGEST = 65535
+"""Bytes of the longest packet that a device with offload gives."""
+BATCH = 16
+"""Of such packets, how many are read at a time: each becomes up to 45 segments of 1,500 bytes."""
 
 
 @dataclass(frozen=True)
@@ -280,14 +285,14 @@ class LinkDirection(Direction):
             self._release_at = NEVER
 
 
-class LinkEnd:
+class LinkEnd(BaseDevice):
     """One end of an ``ImpairedLink``: a device.
 
     :ivar incoming: the direction that ends here; ``outgoing``: the one that begins here
     """
 
     def __init__(self, incoming: LinkDirection, outgoing: LinkDirection, clock: Callable[[], int]) -> None:
-        self.mtu = outgoing.mtu
+        super().__init__(outgoing.mtu)
         self.incoming = incoming
         self.outgoing = outgoing
         self._clock = clock
@@ -357,8 +362,11 @@ class ImpairedLink:
         return end.incoming.next_delivery()
 
 
-class ImpairedDevice:
+class ImpairedDevice(Wrapper):
     """Another device, such as a TUN, behind a wire that loses, corrupts, doubles and reorders packets.
+
+    A wire carries segments, so the stack above has no offload: it makes each segment and its checksum itself. What a device with offload
+    gives in one packet is cut into its segments as Linux would, and each has its own luck.
 
     Packets pass it when they come, so it can neither delay them nor limit their rate. One that is held back goes when later ones have
     passed it, or when nothing happens: an incoming one at the next ``receive`` that finds no other; an outgoing one at the second
@@ -380,13 +388,20 @@ class ImpairedDevice:
             impairment_out = impairment_in
         if any(impairment.delay or impairment.jitter or impairment.rate for impairment in (impairment_in, impairment_out)):
             raise ValueError("delay, jitter and rate take an ImpairedLink: a wrapped device passes packets on when they come")
-        self.device = device
-        self.mtu = device.mtu
+        super().__init__(device)
+        self._offload = PacketRing(BATCH, LARGEST) if device.capabilities.offload else None
         self.incoming = Direction(impairment_in, f"{seed} in")
         self.outgoing = Direction(impairment_out, f"{seed} out")
         # Received and not lost, but not asked for yet: at most what two batches and their copies can be.
         self._arrived: deque[bytes] = deque()
         self._turns = 0
+        # When a packet began to be held, of those that are: either way.
+        self._held_since = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The device's, without offload; a packet that is held back has its time."""
+        return replace(self.device.capabilities, offload=False, timed=True)
 
     def receive(self, ring: PacketRing) -> int:
         """Append packets to a ring until none waits or the ring is full; how many.
@@ -421,6 +436,7 @@ class ImpairedDevice:
             out += self.outgoing.carry(packet)
         if self.outgoing.held is not was_held:
             self._turns = 0
+            self._held_since = time.monotonic_ns()
         return max(0, len(packets) - self._send(out, ring))
 
     def wait(self, timeout: int) -> bool:
@@ -430,7 +446,7 @@ class ImpairedDevice:
         """
         if self._arrived:
             return True
-        holds = [way.impairment.hold for way in (self.incoming, self.outgoing) if way.held is not None]
+        holds = self._holds()
         if not holds:
             return self.device.wait(timeout)
         pause = min(holds) if timeout < 0 else min(timeout, *holds)
@@ -442,20 +458,34 @@ class ImpairedDevice:
             self._arrived.extend(self.incoming.release())
         return ready or bool(self._arrived)
 
-    def wake(self) -> int:
-        """End a ``wait``, from any thread."""
-        return self.device.wake()
+    def due(self) -> int:
+        """What is not handed over yet is due now; what is held back, after ``hold``."""
+        if self._arrived:
+            return 0
+        ours, theirs = self._holds(), self.device.due()
+        if not ours:
+            return theirs
+        left = max(0, self._held_since + min(ours) - time.monotonic_ns())
+        return left if theirs < 0 else min(left, theirs)
+
+    def _holds(self) -> list[int]:
+        return [way.impairment.hold for way in (self.incoming, self.outgoing) if way.held is not None]
 
     def _read(self, ring: PacketRing) -> tuple[int, bool]:
-        """Take what the device has by way of the free part of a ring; how many packets, and whether it may have more."""
-        start = ring.count
-        count = self.device.receive(ring)
-        more = ring.count == ring.slots
-        packets = [ring.packet(slot).tobytes() for slot in range(start, ring.count)]
-        ring.hold(start)
+        """Take what the device has; how many packets, and whether it may have more. The ring is as before."""
+        # Large packets do not fit the stack's ring; others go by way of its free part.
+        through = ring if self._offload is None else self._offload
+        start = through.count
+        count = self.device.receive(through)
+        more = through.count == through.slots
+        packets = [packet for slot in range(start, through.count) for packet in packets_in(through, slot)]
+        through.hold(start)
+        was_held = self.incoming.held
         for packet in packets:
             self.incoming.tally.packets += 1
             self._arrived.extend(self.incoming.carry(packet))
+        if self.incoming.held is not was_held:
+            self._held_since = time.monotonic_ns()
         return count, more
 
     def _hand_over(self, ring: PacketRing) -> None:

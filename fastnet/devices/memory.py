@@ -1,13 +1,13 @@
 """A device in memory: two ends of a wire, or one end whose other side is a test."""
 
-import threading
 from collections import deque
 from typing import Self
 
 from fastnet._ring import PacketRing
+from fastnet.devices.base import BaseDevice
 
 
-class MemoryDevice:
+class MemoryDevice(BaseDevice):
     """One end of a wire in memory. What it sends waits, bounded, for the other end, or for ``drain`` where there is none.
 
     :param mtu: bytes of the longest packet
@@ -16,13 +16,12 @@ class MemoryDevice:
     """
 
     def __init__(self, mtu: int = 1500, limit: int = 4096) -> None:
-        self.mtu = mtu
+        super().__init__(mtu)
         self.limit = limit
         self.dropped = 0
         self.peer: MemoryDevice | None = None
         self._incoming: deque[bytes] = deque()
         self._outgoing: deque[bytes] = deque()
-        self._event = threading.Event()
 
     @classmethod
     def pair(cls, mtu: int = 1500, limit: int = 4096) -> tuple[Self, Self]:
@@ -37,7 +36,7 @@ class MemoryDevice:
             self.dropped += 1
             return
         self._incoming.append(bytes(packet))
-        self._event.set()
+        self._woken.set()
 
     def drain(self) -> list[bytes]:
         """What was sent from an end without a peer, since the last call."""
@@ -75,12 +74,5 @@ class MemoryDevice:
 
     def wait(self, timeout: int) -> bool:
         """Sleep until a packet arrives or ``wake``; True when packets wait."""
-        if not self._incoming:
-            self._event.wait(None if timeout < 0 else timeout / 1e9)
-        self._event.clear()
+        super().wait(0 if self._incoming else timeout)
         return bool(self._incoming)
-
-    def wake(self) -> int:
-        """End a ``wait``."""
-        self._event.set()
-        return 0

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fastnet._ring import HEADROOM, PacketRing
 from fastnet.config import Settings
+from fastnet.devices.base import BaseDevice
 from fastnet.load._flood import Flood
 from fastnet.stack import Stack
 
@@ -43,7 +44,7 @@ class Cycles:
         return self.cycles / self.seconds
 
 
-class MemoryClient:
+class MemoryClient(BaseDevice):
     """Plays full cycles: SYN with options, SYN-ACK, ACK, accept, RST by the client.
 
     Every handshake has a 4-tuple that is not used again before 2**32 others were: the source address and port count upwards.
@@ -52,11 +53,10 @@ class MemoryClient:
     :param target: the stack's address; ``port``: its listener's
     """
 
-    mtu = 1500
-
     def __init__(
         self, flows: int = 128, target: str = "198.18.0.2", port: int = 80, settings: Settings | Mapping[str, int] | None = None
     ) -> None:
+        super().__init__()
         self.flows = flows
         self.now = 0
         self.device_time = 0

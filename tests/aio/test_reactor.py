@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import fastnet.aio.reactor
 from fastnet._ring import PacketRing
 from fastnet.aio.reactor import Door, Reactor
 from fastnet.clock import ManualClock
-from fastnet.devices import MemoryDevice
+from fastnet.devices import Capabilities, MemoryDevice
 from fastnet.driver import Driver
 from fastnet.stack import Stack
 from fastnet.tcp.listener import Listener
@@ -263,3 +264,47 @@ def test_calls_that_were_left_for_the_turn(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.ERROR, "fastnet"):
         reactor.turn(reactor.clock())
     assert made == [1] and "left for the next turn" in caplog.text and not reactor.later
+
+
+class Holding(MemoryDevice):
+    """A device that may have a packet which its descriptor does not show."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.capabilities = Capabilities(descriptor=descriptor, timed=True)
+        self.left = -1
+
+    def due(self) -> int:
+        return self.left
+
+    def after_fork(self, error: type[Exception]) -> int:
+        return 0
+
+
+def test_what_a_device_holds_back_ends_a_sleep() -> None:
+    """It sleeps no longer than until a packet is due, which it then looks for; and for ever where nothing is."""
+    reads, writes = os.pipe()
+    others, told = os.pipe()
+    with open(writes, "wb") as end, open(reads), open(others), open(told, "wb") as other:
+        device = Holding(reads)
+        reactor = Reactor(Driver(Stack(device, (ADDRESS,))), SimpleNamespace(_ready=deque(), _stopping=False, _scheduled=[]), others)
+        device.left = 5
+        assert reactor.sleep(-1) == reactor.sleep(1_000_000) == reactor.sleep(5) == STACK
+        assert reactor.sleep(4) == 0
+        device.left = 0
+        assert reactor.sleep(0) == reactor.sleep(-1) == STACK
+        device.left = -1
+        assert reactor.sleep(0) == reactor.sleep(5) == 0
+        other.write(b"x")
+        other.flush()
+        assert reactor.sleep(-1) == OTHERS
+        device.left = 0
+        assert reactor.sleep(-1) == STACK | OTHERS, "a busy loop does not keep it waiting"
+        end.write(b"x")
+        end.flush()
+        device.left = -1
+        assert reactor.sleep(-1) == STACK | OTHERS
+        reactor.failed = True
+        device.left = 0
+        reactor.device = -1
+        assert reactor.sleep(5) == OTHERS, "nobody asks a device that has failed"

@@ -13,8 +13,8 @@ import pytest
 
 from fastnet._ring import PacketRing
 from fastnet.clock import ManualClock
-from fastnet.devices import Capture, CapturedDevice, Device, MemoryDevice
-from fastnet.devices.capture import with_checksum
+from fastnet.devices import Capabilities, Capture, CapturedDevice, Device, MemoryDevice
+from fastnet.devices.segments import with_checksum
 from fastnet.twins import Twins
 from tests.pair import Pair, Program
 from tests.peer import IP, TCP, Raw, checked
@@ -88,7 +88,7 @@ def test_packets_with_time_and_direction_as_others_read_them(tmp_path: Path) -> 
         *((raw, NOON, INBOUND) for raw in arrived), *((raw, NOON, OUTBOUND) for raw in sent), (packet(seq=6), NOON + 1, OUTBOUND),
     ]  # fmt: skip
     assert dpkt_reads(file.getvalue()) == [raw for raw, _, _ in found]
-    assert device.mtu == 1500 and not device.offload
+    assert device.capabilities == below.capabilities == Capabilities()
     assert [kind for kind, _ in blocks(file.getvalue())] == [0x0A0D0D0A, 1, 6, 6, 6, 6, 6, 6, 5]
     assert b"wire" in blocks(file.getvalue())[1][1]
 
@@ -157,7 +157,9 @@ def test_a_full_disk_ends_the_capture_and_not_the_traffic() -> None:
 
 def test_a_checksum_that_offload_has_left_out_is_filled_in(tmp_path: Path) -> None:
     class Offloading(MemoryDevice):
-        offload = True
+        def __init__(self) -> None:
+            super().__init__()
+            self.capabilities = Capabilities(offload=True)
 
         def receive(self, ring: PacketRing) -> int:
             before = ring.count
@@ -165,14 +167,14 @@ def test_a_checksum_that_offload_has_left_out_is_filled_in(tmp_path: Path) -> No
             ring.checked[before : ring.count] = 1
             return received
 
-    below = Offloading(1500)
+    below = Offloading()
     file = io.BytesIO()
     device = CapturedDevice(below, file, clock=ManualClock(NOON))
     good = packet(20_000)
     partial = good[:36] + b"\x12\x34" + good[38:]
     below.inject(partial)
     ring = PacketRing(4, 65535)
-    assert device.offload and device.receive(ring) == 1
+    assert device.capabilities.offload and device.receive(ring) == 1
     assert bytes(ring.packet(0)) == partial, "the stack gets it as it came"
     ring.segment_sizes[0] = 1448
     assert device.transmit(ring) == 1

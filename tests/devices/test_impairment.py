@@ -123,7 +123,7 @@ def test_a_perfect_link_delivers_everything_at_once_and_in_order() -> None:
 def test_both_directions_and_both_ends() -> None:
     clock = ManualClock()
     link = ImpairedLink(Impairment(delay=10), Impairment(delay=30), clock, mtu=1000)
-    assert (link.a.mtu, link.b.mtu) == (1000, 1000)
+    assert (link.a.capabilities.mtu, link.b.capabilities.mtu) == (1000, 1000)
     assert link.next_delivery(link.a) == link.next_delivery(link.b) == NEVER
     send(link.a, b"there")
     send(link.b, b"and back")
@@ -610,7 +610,7 @@ def test_a_direction_is_one_ends_at_a_time(action: str) -> None:
 def test_a_perfect_wrapper_changes_nothing() -> None:
     near, far = MemoryDevice.pair(mtu=900)
     device = ImpairedDevice(near)
-    assert device.mtu == 900
+    assert device.capabilities.mtu == 900
     sent = packets(300)
     assert send(device, *sent) == 300
     assert receive(far, 300) == sent

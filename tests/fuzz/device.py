@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fastnet._ring import PacketRing
-from fastnet.devices.base import Device
+from fastnet.devices.base import BaseDevice, Capabilities, Device, Wrapper
 
 TCP = 6
 
@@ -34,7 +34,7 @@ def left_in(ring: PacketRing, offload: bool) -> list[Left]:
     ]
 
 
-class Tap:
+class Tap(BaseDevice):
     """A device whose other side is a test.
 
     :param offload: it completes checksums, cuts large packets, and joins segments that it receives
@@ -42,6 +42,8 @@ class Tap:
     """
 
     def __init__(self, mtu: int, offload: bool) -> None:
+        super().__init__(mtu)
+        self.capabilities = Capabilities(mtu, offload=offload)
         self.mtu = mtu
         self.offload = offload
         self.dropped = 0
@@ -82,15 +84,16 @@ class Tap:
         return 0
 
 
-class Watched:
+class Watched(Wrapper):
     """A device with somebody who looks at what the stack sends through it, and sends it something as well.
 
     :param look: called when ``most`` packets are in ``left``, which it has to empty
     """
 
     def __init__(self, device: Device, most: int, look: Callable[[], None]) -> None:
-        self.device, self.most, self.look = device, most, look
-        self.mtu = device.mtu
+        super().__init__(device)
+        self.most, self.look = most, look
+        self.mtu = device.capabilities.mtu
         self.left: list[Left] = []
         self.waiting: deque[bytes] = deque()
 
@@ -110,9 +113,3 @@ class Watched:
         if len(self.left) >= self.most:
             self.look()
         return self.device.transmit(ring)
-
-    def wait(self, timeout: int) -> bool:
-        return self.device.wait(timeout)
-
-    def wake(self) -> int:
-        return self.device.wake()

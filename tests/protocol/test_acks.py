@@ -3,6 +3,7 @@
 import pytest
 
 from fastnet._ring import PacketRing
+from fastnet.devices import Wrapper
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
 from tests.peer import Peer, Wire
@@ -127,15 +128,15 @@ def test_an_ack_is_never_acknowledged(data: bytes) -> None:
     assert wire.wait(100) == []
 
 
-class PutTogether:
+class PutTogether(Wrapper):
     """A device in front of another that says of large packets that they are of segments of so many bytes of data each (TSO, GRO)."""
 
     def __init__(self, wire: Wire, size: int) -> None:
-        self.device, self.size = wire.device, size
-        self.mtu, self.transmit = wire.device.mtu, wire.device.transmit
+        super().__init__(wire.device)
+        self.size = size
 
     def receive(self, ring: PacketRing) -> int:
-        count = self.device.receive(ring)
+        count = super().receive(ring)
         for slot in range(count):
             ring.segment_sizes[slot] = self.size if ring.lengths[slot] > self.size + 40 else 0
         return count

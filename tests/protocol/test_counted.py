@@ -10,7 +10,7 @@ from scapy.packet import Raw
 
 from fastnet._ring import PacketRing
 from fastnet.clock import ManualClock
-from fastnet.devices import LoopbackDevice, MemoryDevice
+from fastnet.devices import Capabilities, LoopbackDevice, MemoryDevice
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.containment import contain_door
@@ -95,7 +95,9 @@ def test_retransmissions() -> None:
 
 
 class OffloadDevice(MemoryDevice):
-    offload = True
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = Capabilities(offload=True)
 
 
 def test_retransmissions_that_a_device_cuts() -> None:

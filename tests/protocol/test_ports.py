@@ -11,6 +11,7 @@ from scapy.layers.inet import TCP
 from fastnet._flow import FourTuple
 from fastnet._ring import PacketRing
 from fastnet.config import SettingError, Settings
+from fastnet.devices import Wrapper
 from fastnet.devices.impairment import Impairment, LinkEnd
 from fastnet.driver import Driver
 from fastnet.socket import Socket
@@ -288,20 +289,16 @@ def test_without_it_the_minute_ends_early() -> None:
         churn(200, 60, (40000, 40281), tcp_tw_reuse=0)
 
 
-class Tape:
+class Tape(Wrapper):
     """What a stack sends, kept."""
 
     def __init__(self, end: LinkEnd) -> None:
-        self.end = end
-        self.mtu = end.mtu
+        super().__init__(end)
         self.packets: deque[bytes] = deque(maxlen=400)
-
-    def receive(self, ring: PacketRing) -> int:
-        return self.end.receive(ring)
 
     def transmit(self, ring: PacketRing) -> int:
         self.packets.extend(bytes(ring.packet(i)) for i in range(len(ring)))
-        return self.end.transmit(ring)
+        return super().transmit(ring)
 
 
 def test_old_packets_come_again_into_reused_ports() -> None:

@@ -537,7 +537,7 @@ def test_the_environment_describes_a_stack(namespace: Namespace, monkeypatch: py
     ambient = from_environment()
     stack = ambient.driver.stack
     assert stack.settings == settings and stack.addresses == (STACK, "198.18.0.3")
-    assert (stack.device.name, stack.device.mtu, stack.device.offload) == ("fastnet7", 9000, False)
+    assert (stack.device.name, stack.device.capabilities.mtu, stack.device.capabilities.offload) == ("fastnet7", 9000, False)
     assert ambient.leads_to("198.19.7.7") and not ambient.leads_to("198.18.1.1")
     assert ambient.is_local(STACK) and ambient.is_local(None) and not ambient.is_local(KERNEL)
 
