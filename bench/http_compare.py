@@ -190,7 +190,7 @@ class Client:
         while len(self.asked) < self.connections:
             self.open(now)
         while now < end:
-            deadline = stack.poll(now)
+            stack.poll(now)
             now = clock()
             for endpoint in stack.take_ready():
                 if isinstance(endpoint, Connection):
@@ -207,8 +207,9 @@ class Client:
                 pause = 0
             stack.flush(now)
             now = clock()
-            if deadline > now and not stack.context.ready:
-                stack.device.wait(min(deadline - now if deadline != NEVER else pause, pause))
+            deadline = stack.next_deadline(now)
+            if deadline > now and not stack.has_news():
+                stack.wait(min(deadline - now if deadline != NEVER else pause, pause))
                 now = clock()
 
     def stop(self) -> None:

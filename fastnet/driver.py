@@ -114,11 +114,12 @@ class Driver:
     def flush(self) -> None:
         """Send what a program's call made due; called with the lock held."""
         stack = self.stack
+        now = stack.clock()
         try:
-            stack.flush(stack.clock())
+            stack.flush(now)
         finally:
             self._wake_owners()
-        if self._thread is not None and stack.context.timers.next_deadline() < self._sleeping_until:
+        if self._thread is not None and stack.next_deadline(now) < self._sleeping_until:
             stack.device.wake()
 
     def later(self, call: Callable[[], None]) -> None:

@@ -31,12 +31,15 @@ cdef class Stack:
     cdef readonly object single_addresses
     cdef public object hairpin
     cdef readonly object failure
+    cdef readonly bint full
 
-    @cython.locals(received=cython.Py_ssize_t)
     cpdef poll(self, long long now)
     @cython.locals(received=cython.Py_ssize_t)
     cpdef Py_ssize_t receive(self, long long now) except -1
-    cpdef long long next_deadline(self) except? -1
+    cpdef fire(self, long long now)
+    @cython.locals(deadline=cython.longlong)
+    cpdef long long next_deadline(self, long long now) except? -1
+    cpdef bint has_news(self) except -1
     cpdef device_raised(self, error, long long now)
     cpdef fail(self, error)
     @cython.locals(failures=Failures)

@@ -107,6 +107,8 @@ class Stack:
         # Its way to itself, once somebody takes it.
         self.hairpin: Hairpin | None = None
         self.failure: BaseException | None = None
+        # The last batch filled the ring: there may be more.
+        self.full = False
         if capabilities.descriptor is not None:
             # What the parent and a child would both read and write. A device in memory is copied.
             watch(self)
@@ -120,7 +122,7 @@ class Stack:
         raise TypeError("a Stack cannot be copied or pickled")
 
     def poll(self, now: int) -> int:
-        """One round: receive a batch, let the protocol run, fire timers that are due, send.
+        """One round: ``receive``, ``fire`` and ``flush``, and then ``next_deadline``. Another loop may call these one by one.
 
         What runs for one endpoint and raises ends that endpoint (docs/defence.md); KeyboardInterrupt and SystemExit come out of here when
         the round is over.
@@ -131,23 +133,17 @@ class Stack:
         """
         if self.context.forked:
             self.context.check()
-        received = self.receive(now)
-        self.tcp.fire_timers(now)
+        self.receive(now)
+        self.fire(now)
         self.flush(now)
         if self.failure is not None:
             raise self.down()
-        if received == self.received.slots:
-            return now
-        return self.next_deadline()
-
-    def next_deadline(self) -> int:
-        """When a timer is due next, ns; ``NEVER`` when none runs."""
-        deadline: int = self.context.timers.next_deadline()
-        return deadline
+        return self.next_deadline(now)
 
     def receive(self, now: int) -> int:
-        """The first part of a round: take a batch from the device and let the protocol have it. How many packets; 0 after a failure."""
+        """The first stage of a round: take a batch from the device and let the protocol have it. How many packets; 0 after a failure."""
         if self.failure is not None:
+            self.full = False
             return 0
         try:
             received: int = self.device.receive(self.received)
@@ -155,12 +151,31 @@ class Stack:
             self.device_raised(error, now)
             # What came before that is delivered all the same.
             received = self.received.count
+        self.full = received == self.received.slots
         if received:
             try:
                 self.packets_arrive(now)
             except MemoryError as error:
                 self.context.failures.note("a batch of packets is lost", error, now)
         return received
+
+    def fire(self, now: int) -> None:
+        """The second stage: fire the timers that are due."""
+        self.tcp.fire_timers(now)
+
+    def next_deadline(self, now: int) -> int:
+        """When the next round is due at the latest, ns: ``now`` when more packets may wait already; ``NEVER`` without timers.
+
+        Owners that have news (``has_news``) are no part of it: whoever told all of them may sleep until then.
+        """
+        if self.full:
+            return now
+        deadline: int = self.context.timers.next_deadline()
+        return deadline
+
+    def has_news(self) -> bool:
+        """Would ``take_ready`` give anything?"""
+        return len(self.context.ready) > 0
 
     def wait(self, timeout: int) -> bool:
         """Sleep until packets wait or ``device.wake`` is called, at most so long, ns; below 0: for ever. True: it is time to poll."""
@@ -271,7 +286,7 @@ class Stack:
                 error_arrives(seg, self.context, now)
 
     def flush(self, now: int) -> None:
-        """Send what endpoints have noted: at the end of a batch, and after a program's calls between polls.
+        """The last stage: send what endpoints have noted. Call it after a program's calls between rounds, too.
 
         :raises KeyboardInterrupt, SystemExit: what an endpoint's code raised in this round
         """
@@ -417,7 +432,7 @@ class Stack:
         return self.context.ports.has_connection(address, port)
 
     def take_ready(self) -> list[Endpoint]:
-        """Endpoints with an owner and something to see, since the last call."""
+        """The news: endpoints with an owner and something to see, since the last call."""
         ready = self.context.ready
         if ready:
             self.context.ready = []

@@ -31,12 +31,11 @@ cdef class Reactor:
     cdef readonly bint timed
     cdef public bint failed
     cdef public bint in_turn
-    cdef public bint more
     cdef readonly list last
     cdef readonly object later
     cdef readonly object lock
 
-    @cython.locals(stack=Stack, context=Context, now=cython.longlong, found=cython.int)
+    @cython.locals(stack=Stack, now=cython.longlong, found=cython.int)
     cpdef bint turns(self) except -1
     @cython.locals(deadline=cython.longlong, when=cython.longlong)
     cpdef Py_ssize_t time_to_sleep(self, long long now) except? -1
@@ -44,7 +43,7 @@ cdef class Reactor:
     cpdef int sleep(self, long long timeout) except -1
     @cython.locals(due=cython.longlong)
     cpdef int sleep_until_due(self, long long timeout) except -1
-    @cython.locals(stack=Stack, received=cython.Py_ssize_t)
+    @cython.locals(stack=Stack)
     cpdef turn(self, long long now)
     @cython.locals(ready=list, served=cython.Py_ssize_t, count=cython.Py_ssize_t, endpoint=Endpoint, door=Door)
     cpdef deliver(self, long long now)

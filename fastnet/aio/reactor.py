@@ -58,7 +58,7 @@ class Reactor:
     """
 
     __slots__ = (
-        "busy_poll", "busy_until", "clock", "device", "failed", "in_turn", "last", "later", "lock", "loop", "more", "others", "queue",
+        "busy_poll", "busy_until", "clock", "device", "failed", "in_turn", "last", "later", "lock", "loop", "others", "queue",
         "stack", "timed",
     )  # fmt: skip
 
@@ -78,13 +78,11 @@ class Reactor:
         self.busy_until = 0
         self.failed = False
         self.in_turn = False
-        self.more = False
         self.last: list[Door] = []
 
     def turns(self) -> bool:
         """Turn after turn until asyncio has something to do, or a signal came: does one of the other descriptors?"""
         stack = self.stack
-        context = stack.context
         loop = self.loop
         now: int = self.clock()
         while True:
@@ -92,7 +90,7 @@ class Reactor:
             stack.flush(now)
             found = self.sleep(self.time_to_sleep(now))
             now = self.clock()
-            if found & STACK or self.more or self.last or context.ready or context.timers.next_deadline() <= now:
+            if found & STACK or self.last or stack.has_news() or stack.next_deadline(now) <= now:
                 self.turn(now)
                 if self.busy_poll:
                     self.busy_until = now + self.busy_poll
@@ -103,9 +101,9 @@ class Reactor:
 
     def time_to_sleep(self, now: int) -> int:
         """How long nothing is due, ns; below 0: for ever."""
-        if self.queue or self.more or self.last or self.loop._stopping or self.stack.context.ready or now < self.busy_until:
+        if self.queue or self.last or self.loop._stopping or self.stack.has_news() or now < self.busy_until:
             return 0
-        deadline = self.stack.context.timers.next_deadline()
+        deadline = self.stack.next_deadline(now)
         when = self.scheduled()
         if when < deadline:
             deadline = when
@@ -144,9 +142,8 @@ class Reactor:
             self.call(self.later.popleft(), now)
         self.in_turn = True
         try:
-            received = stack.receive(now)
-            self.more = received == stack.received.slots
-            stack.tcp.fire_timers(now)
+            stack.receive(now)
+            stack.fire(now)
             self.deliver(now)
         finally:
             self.in_turn = False
@@ -229,7 +226,6 @@ class Reactor:
         self.failed = True
         # Its descriptor says for ever that there is something to see.
         self.device = -1
-        self.more = False
         LOGGER.error("%s", stack.down().strerror)
         for endpoint in stack.take_ready():
             owner = endpoint.owner

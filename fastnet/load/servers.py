@@ -53,7 +53,7 @@ def fastnet(tun: Tun, address: str, port: int, ending: str, settings: Settings |
                     connection = accept()
                 stack.flush(now)
             if deadline > now:
-                tun.wait(min(deadline - now, IDLE))
+                stack.wait(min(deadline - now, IDLE))
 
     return serve
 
@@ -90,7 +90,7 @@ def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Ma
         chunk = bytes(CHUNK)
         ready()
         while True:
-            deadline = stack.poll(clock())
+            stack.poll(clock())
             connection = listener.accept()
             while connection is not None:
                 # Without an owner, nobody is told when it can go on.
@@ -108,9 +108,9 @@ def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Ma
                     endpoint.close(clock())
             stack.flush(clock())
             now = clock()
-            deadline = min(deadline, stack.context.timers.next_deadline())
-            if deadline > now and not stack.context.ready:
-                tun.wait(min(deadline - now, IDLE))
+            deadline = stack.next_deadline(now)
+            if deadline > now and not stack.has_news():
+                stack.wait(min(deadline - now, IDLE))
 
     return serve
 
@@ -162,7 +162,7 @@ def answering(
         ready()
         while True:
             now = clock()
-            deadline = stack.poll(now)
+            stack.poll(now)
             connection = listener.accept() if now >= awake else None
             while connection is not None:
                 connection.owner = _Answer(connection)
@@ -173,9 +173,9 @@ def answering(
                     endpoint.owner.ready(now)
             stack.flush(now)
             now = clock()
-            deadline = min(deadline, stack.context.timers.next_deadline())
-            if deadline > now and not stack.context.ready:
-                tun.wait(min(deadline - now, IDLE))
+            deadline = stack.next_deadline(now)
+            if deadline > now and not stack.has_news():
+                stack.wait(min(deadline - now, IDLE))
 
     return serve
 

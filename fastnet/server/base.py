@@ -145,7 +145,7 @@ class LoadServer:
         :raises OSError: ENETDOWN, the device has failed
         """
         stack = self.stack
-        deadline: int = stack.poll(now)
+        stack.poll(now)
         accept = self.listener.accept
         connection = accept()
         while connection is not None:
@@ -166,10 +166,8 @@ class LoadServer:
                 except BaseException as error:
                     self.failed(endpoint, error, now)
         stack.flush(now)
-        if stack.context.ready:
-            # What was sent just now made room for more.
-            return now
-        return min(deadline, stack.context.timers.next_deadline())
+        # What was sent just now may have made room for more.
+        return now if stack.has_news() else int(stack.next_deadline(now))
 
     def ready(self, session: Session, now: int) -> None:
         """Have a session look at its connection outside the turn: from a timer of its own."""

@@ -119,7 +119,7 @@ def test_how_long_nothing_is_due() -> None:
         if change == "queue":
             reactor.queue.append(None)
         elif change == "more":
-            reactor.more = True
+            reactor.stack.full = True
         elif change == "last":
             reactor.last.append(None)
         elif change == "stopping":
@@ -241,14 +241,14 @@ def test_a_device_that_failed_is_told_to_everybody_once(caplog: pytest.LogCaptur
     third, waker = listener_of(reactor, 82), Waker()
     third.owner = waker
     listener_of(reactor, 83)
-    reactor.device, reactor.more = 5, True
+    reactor.device, reactor.stack.full = 5, True
     with caplog.at_level(logging.ERROR, "fastnet"):
         reactor.stack.device.broken = True
         reactor.turn(reactor.clock())
         reactor.turn(reactor.clock())
     assert [type(each) for each in second.heard] == [OSError] and [type(each) for each in first.heard] == [OSError]
     assert second.heard[0].errno == 100 and waker.woken == 1
-    assert reactor.failed and reactor.device == -1 and not reactor.more
+    assert reactor.failed and reactor.device == -1 and not reactor.stack.full
     assert "its end could not be told" in caplog.text
 
 

@@ -126,7 +126,7 @@ def by_polling(world: World) -> bytes:
     while not (client.state in (State.TIME_WAIT, State.CLOSED) and (served is None or served.state == State.CLOSED)):
         now = clock()
         assert now < end and not client.error
-        deadline = stack.poll(now)
+        stack.poll(now)
         if client.writable() and sent < len(DATA):
             sent += client.send(DATA[sent : sent + 20_000])
             if sent == len(DATA):
@@ -144,7 +144,7 @@ def by_polling(world: World) -> bytes:
                 served.close(now)
         stack.flush(now)
         now = clock()
-        deadline = min(deadline, stack.next_deadline())
+        deadline = stack.next_deadline(now)
         if deadline > now and not (served is not None and back and served.writable()):
             stack.wait(min(deadline - now, 10_000_000))
     return bytes(heard)
@@ -216,6 +216,43 @@ def test_bytes_both_ways(kind: str, loop: Callable[[World], bytes], namespace: N
     world = World(kind, wrapper, namespace)
     assert loop(world) == DATA
     world.over()
+
+
+def test_a_poll_is_the_sum_of_its_stages() -> None:
+    """Two stacks that are polled and two that are taken through the stages by hand send the same packets and sleep equally long."""
+
+    def run(by_hand: bool) -> tuple[bytes, list[int]]:
+        ends = MemoryDevice.pair()
+        file = io.BytesIO()
+        devices = [CapturedDevice(end, file, clock=lambda: 0) for end in ends]
+        stacks = [
+            Stack(device, (address,), clock=lambda: 0, random=bytes, slots=4)
+            for device, address in zip(devices, (HERE, THERE), strict=True)
+        ]
+        listener = stacks[1].listen(THERE, PORT)
+        client = stacks[0].connect(THERE, PORT)
+        client.owner = client
+        client.send(DATA[:50_000])
+        deadlines, told = [], 0
+        for now in range(0, 2_000_000_000, 10_000_000):
+            for stack in stacks:
+                if by_hand:
+                    stack.receive(now)
+                    stack.fire(now)
+                    stack.flush(now)
+                    deadlines.append(stack.next_deadline(now) - now)
+                else:
+                    deadlines.append(stack.poll(now) - now)
+                listener.accept()
+                assert stack.has_news() == bool(stack.context.ready)
+                told += len(stack.take_ready())
+                assert not stack.has_news()
+        assert told
+        return file.getvalue(), deadlines
+
+    polled, deadlines = run(by_hand=False)
+    assert (polled, deadlines) == run(by_hand=True)
+    assert len(polled) > 50_000 and 0 in deadlines, "a full ring is looked at again at once"
 
 
 # ---- what passes a wrapper besides packets ----
