@@ -40,6 +40,7 @@ from fastnet.load.servers import Server
 from fastnet.netns import Namespace, isolated
 from fastnet.stack import NEVER, Stack
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.door import Noted
 from fastnet.tcp.states import State
 
 PORT = 8080
@@ -135,7 +136,7 @@ class Client:
 
     def open(self, now: int) -> None:
         connection = self.stack.connect(self.target, PORT)
-        connection.owner = connection
+        connection.owner = Noted()
         self.asked[connection] = now
 
     def ask(self, connection: Connection, now: int) -> None:

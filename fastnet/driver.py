@@ -160,13 +160,17 @@ class Driver:
             self.failures.note("a call that was left for the next poll failed", error, self.stack.clock())
 
     def _wake_owners(self) -> None:
-        for endpoint in self.stack.take_ready():
+        ready = self.stack.take_ready()
+        if not ready:
+            return
+        now = self.stack.clock()
+        for endpoint in ready:
             owner = endpoint.owner
             if owner is not None:
                 try:
-                    owner.wake()
+                    owner.ready(now)
                 except BaseException as error:
-                    contain_door(self.stack.context, endpoint, error, self.stack.clock())
+                    contain_door(self.stack.context, endpoint, error, now)
 
     def _run(self) -> None:
         try:

@@ -74,8 +74,12 @@ class OpenSocket:
             flow = connection.handshake.flow
             self.name = (flow.local_address, flow.local_port)
 
+    def ready(self, now: int) -> None:
+        """The endpoint has news; called with the driver's lock held."""
+        self.wake()
+
     def wake(self) -> None:
-        """Called by the driver when there is something to see."""
+        """Have whoever waits look again."""
         self._changed.notify_all()
         self._show()
 

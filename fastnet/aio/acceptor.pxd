@@ -1,6 +1,6 @@
 cimport cython
 
-from fastnet.aio.reactor cimport Door, Reactor
+from fastnet.aio.reactor cimport LoopDoor, Reactor
 from fastnet.aio.transport cimport Transport
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.containment cimport contain, end
@@ -11,7 +11,7 @@ cdef int BATCH, CLOSED
 cdef tuple OPENING
 
 
-cdef class Acceptor(Door):
+cdef class Acceptor(LoopDoor):
     cdef readonly object loop
     cdef readonly Listener listener
     cdef readonly object factory
@@ -21,16 +21,16 @@ cdef class Acceptor(Door):
     cdef readonly object variables
 
     @cython.locals(connection=Connection, transport=Transport)
-    cpdef ready(self, long long now)
+    cpdef news(self, long long now)
     @cython.locals(transport=Transport)
     cpdef open(self, Connection connection, object variables, long long now)
     cpdef fail(self, error)
 
 
-cdef class Opening(Door):
+cdef class Opening(LoopDoor):
     cdef readonly Connection connection
     cdef readonly object done
 
     @cython.locals(connection=Connection)
-    cpdef ready(self, long long now)
+    cpdef news(self, long long now)
     cpdef fail(self, error)

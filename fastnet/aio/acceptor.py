@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from fastnet.aio.reactor import Door, Reactor
+from fastnet.aio.reactor import LoopDoor, Reactor
 from fastnet.aio.transport import Transport
 from fastnet.sockopt import Options
 from fastnet.tcp.connection import Connection
@@ -22,7 +22,7 @@ CLOSED = int(State.CLOSED)
 OPENING = (int(State.SYN_SENT), int(State.SYN_RECEIVED))
 
 
-class Acceptor(Door):
+class Acceptor(LoopDoor):
     """Gives every connection of a listener a protocol and a transport.
 
     :param factory: makes a protocol
@@ -57,7 +57,7 @@ class Acceptor(Door):
         """The listener."""
         return self.listener
 
-    def ready(self, now: int) -> None:
+    def news(self, now: int) -> None:
         """Somebody waits in the accept queue."""
         for _ in range(BATCH):
             connection = self.listener.accept()
@@ -80,7 +80,7 @@ class Acceptor(Door):
             if transport is not None:
                 # What came with the handshake, or right after it, has its turn now.
                 connection.owner = transport
-                transport.ready(now)
+                transport.news(now)
         self.wake()
 
     def open(self, connection: Connection, variables: Any, now: int) -> Transport | None:
@@ -123,7 +123,7 @@ class Acceptor(Door):
         self.listener.owner = None
 
 
-class Opening(Door):
+class Opening(LoopDoor):
     """Waits for the outcome of an active open.
 
     :ivar done: its result: None, or the error that ended it
@@ -141,7 +141,7 @@ class Opening(Door):
         """The connection."""
         return self.connection
 
-    def ready(self, now: int) -> None:
+    def news(self, now: int) -> None:
         """Established, refused, or something else that does not matter yet."""
         connection = self.connection
         if connection.state in OPENING or self.done.done():

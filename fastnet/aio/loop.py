@@ -17,7 +17,7 @@ from typing import Any
 
 from fastnet.aio.acceptor import Acceptor, Opening
 from fastnet.aio.options import TransportSocket
-from fastnet.aio.reactor import Door, Reactor
+from fastnet.aio.reactor import LoopDoor, Reactor
 from fastnet.aio.transport import Transport
 from fastnet.ambient import Ambient, from_environment
 from fastnet.forks import ForkedError, watch
@@ -173,7 +173,7 @@ class EventLoop(asyncio.SelectorEventLoop):
             self._stop_serving(listening)
         now = reactor.clock()
         for endpoint in reactor.stack.context.endpoints:
-            if isinstance(endpoint, Connection) and isinstance(endpoint.owner, Door):
+            if isinstance(endpoint, Connection) and isinstance(endpoint.owner, LoopDoor):
                 endpoint.owner = None
                 endpoint.close(now)
 

@@ -9,12 +9,13 @@ cdef long long NEVER
 cdef int STACK, OTHERS
 
 
-cdef class Door:
+cdef class LoopDoor:
     cdef readonly Reactor reactor
 
-    cpdef ready(self, long long now)
+    cpdef news(self, long long now)
     cpdef lost(self)
     cpdef fail(self, error)
+    cpdef ready(self, long long now)
     cpdef wake(self)
     cpdef Endpoint endpoint(self)
 
@@ -45,9 +46,9 @@ cdef class Reactor:
     cpdef int sleep_until_due(self, long long timeout) except -1
     @cython.locals(stack=Stack)
     cpdef turn(self, long long now)
-    @cython.locals(ready=list, served=cython.Py_ssize_t, count=cython.Py_ssize_t, endpoint=Endpoint, door=Door)
+    @cython.locals(ready=list, served=cython.Py_ssize_t, count=cython.Py_ssize_t, endpoint=Endpoint, door=LoopDoor)
     cpdef deliver(self, long long now)
-    @cython.locals(last=list, served=cython.Py_ssize_t, door=Door)
+    @cython.locals(last=list, served=cython.Py_ssize_t, door=LoopDoor)
     cpdef tell_lost(self)
     cpdef again(self, Endpoint endpoint)
-    cpdef bint soon(self, Door door) except -1
+    cpdef bint soon(self, LoopDoor door) except -1

@@ -19,14 +19,14 @@ OTHERS = 2
 """What ``sleep`` says has something to do: bits."""
 
 
-class Door:
-    """Whoever hears of an endpoint's news from a reactor: its ``owner``."""
+class LoopDoor:
+    """A ``Door`` that hears of an endpoint's news in the reactor's turn."""
 
     __slots__ = ("reactor",)
 
     reactor: "Reactor"
 
-    def ready(self, now: int) -> None:
+    def news(self, now: int) -> None:
         """The endpoint has news; called in a turn."""
         raise RuntimeError("a door says what it does with news")
 
@@ -34,10 +34,14 @@ class Door:
         """What was left for the end of the turn."""
 
     def fail(self, error: BaseException) -> None:
-        """Nothing will ever come again: the device has failed, or ``ready`` has raised."""
+        """Nothing will ever come again: the device has failed, or ``news`` has raised."""
+
+    def ready(self, now: int) -> None:
+        """Somebody else took the news of the stack, a socket on it that polls by hand: keep this for the next turn."""
+        self.wake()
 
     def wake(self) -> None:
-        """Somebody else looked through the news, a socket on the same stack: keep this for the next turn."""
+        """Have ``news`` called in the next turn."""
         self.reactor.again(self.endpoint())
 
     def endpoint(self) -> Endpoint:
@@ -78,7 +82,7 @@ class Reactor:
         self.busy_until = 0
         self.failed = False
         self.in_turn = False
-        self.last: list[Door] = []
+        self.last: list[LoopDoor] = []
 
     def turns(self) -> bool:
         """Turn after turn until asyncio has something to do, or a signal came: does one of the other descriptors?"""
@@ -175,13 +179,13 @@ class Reactor:
                     endpoint = ready[served]
                     served += 1
                     owner = endpoint.owner
-                    if isinstance(owner, Door):
+                    if isinstance(owner, LoopDoor):
                         door = owner
-                        door.ready(now)
+                        door.news(now)
                     elif owner is not None:
                         # A socket's.
                         with self.lock:
-                            owner.wake()
+                            owner.ready(now)
             except (KeyboardInterrupt, SystemExit):
                 for endpoint in ready[served:]:
                     self.again(endpoint)
@@ -208,10 +212,10 @@ class Reactor:
         """A door's code raised, not the program's, which doors answer for: no memory, mostly. Its endpoint ends."""
         owner = endpoint.owner
         contain_door(self.stack.context, endpoint, error, now)
-        if isinstance(owner, Door) and endpoint.id < 0:
+        if isinstance(owner, LoopDoor) and endpoint.id < 0:
             self.tell(owner, error, now)
 
-    def tell(self, door: Door, error: BaseException, now: int) -> None:
+    def tell(self, door: LoopDoor, error: BaseException, now: int) -> None:
         """Tell a door that it is over."""
         try:
             door.fail(error)
@@ -229,17 +233,17 @@ class Reactor:
         LOGGER.error("%s", stack.down().strerror)
         for endpoint in stack.take_ready():
             owner = endpoint.owner
-            if isinstance(owner, Door):
+            if isinstance(owner, LoopDoor):
                 self.tell(owner, stack.down(), now)
             elif owner is not None:
                 with self.lock:
-                    owner.wake()
+                    owner.ready(now)
 
     def again(self, endpoint: Endpoint) -> None:
         """It is not done: another look in the next turn."""
         self.stack.context.notify(endpoint)
 
-    def soon(self, door: Door) -> bool:
+    def soon(self, door: LoopDoor) -> bool:
         """Have ``lost`` called at the end of this turn, if that keeps the order of ``call_soon``; False where it would not."""
         if self.in_turn and not self.queue:
             self.last.append(door)

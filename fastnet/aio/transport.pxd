@@ -1,6 +1,6 @@
 cimport cython
 
-from fastnet.aio.reactor cimport Door, Reactor
+from fastnet.aio.reactor cimport LoopDoor, Reactor
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Endpoint
 from fastnet.tcp.receiver cimport Receiver
@@ -10,7 +10,7 @@ cdef Py_ssize_t CHUNK, HIGH_WATER
 cdef bint KNOWS_TRANSPORTS
 
 
-cdef class Transport(Door):
+cdef class Transport(LoopDoor):
     cdef object __weakref__
     cdef object _loop
     cdef Connection _connection
@@ -33,7 +33,7 @@ cdef class Transport(Door):
     cdef bint _eof_seen
     cdef bint _eof_written
 
-    cpdef ready(self, long long now)
+    cpdef news(self, long long now)
 
     cpdef start(self)
     @cython.locals(connection=Connection, receiver=Receiver)

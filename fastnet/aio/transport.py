@@ -14,7 +14,7 @@ from contextvars import Context as Variables
 from typing import Any
 
 from fastnet.aio.options import TransportSocket
-from fastnet.aio.reactor import Door, Reactor
+from fastnet.aio.reactor import LoopDoor, Reactor
 from fastnet.sockopt import Options
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Endpoint
@@ -31,7 +31,7 @@ KNOWS_TRANSPORTS = sys.version_info >= (3, 13)
 """An ``asyncio.Server`` of Python 3.13 keeps the transports that it counts, for ``close_clients``."""
 
 
-class Transport(Door):
+class Transport(LoopDoor):
     """A connection as asyncio's programs know it.
 
     :param loop: whose thread everything happens in
@@ -163,7 +163,7 @@ class Transport(Door):
         """Have another look in the next turn."""
         self.reactor.again(self._connection)
 
-    def ready(self, now: int) -> None:
+    def news(self, now: int) -> None:
         """The connection has news: room, bytes, an end."""
         if self._pending_size:
             self.write_pending(now)

@@ -16,6 +16,7 @@ from fastnet.load._acceptloop import accept_all
 from fastnet.load._responder import respond
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.door import Noted
 from fastnet.tcp.states import State
 
 IDLE = 100_000_000
@@ -88,13 +89,14 @@ def bulk(tun: Tun, address: str, port: int, sends: bool, settings: Settings | Ma
         listener = stack.listen(address, port, BACKLOG)
         clock = time.monotonic_ns
         chunk = bytes(CHUNK)
+        noted = Noted()
         ready()
         while True:
             stack.poll(clock())
             connection = listener.accept()
             while connection is not None:
-                # Without an owner, nobody is told when it can go on.
-                connection.owner = connection
+                # Without an owner, it is not on the list when it can go on.
+                connection.owner = noted
                 stack.context.notify(connection)
                 connection = listener.accept()
             for endpoint in stack.take_ready():
@@ -165,8 +167,9 @@ def answering(
             stack.poll(now)
             connection = listener.accept() if now >= awake else None
             while connection is not None:
-                connection.owner = _Answer(connection)
-                connection.owner.ready(now)
+                answer = _Answer(connection)
+                connection.owner = answer
+                answer.ready(now)
                 connection = listener.accept()
             for endpoint in stack.take_ready():
                 if endpoint.owner is not None:

@@ -79,6 +79,16 @@ def jain(values: list[float]) -> float:
     return sum(values) ** 2 / (len(values) * squares) if squares else 0.0
 
 
+class Part:
+    """The door of one endpoint.
+
+    :param ready: what its program does with news, at a time
+    """
+
+    def __init__(self, ready: Callable[[int], None]) -> None:
+        self.ready = ready
+
+
 class Flow:
     """A program that sends as much as it can, and one that reads it.
 
@@ -156,7 +166,7 @@ class Run:
         if trace is not None:
             trace.watch(self.bottleneck, self.start)
         self.listener = self.twins.b.listen("0.0.0.0", PORT)
-        self.listener.owner = self
+        self.listener.owner = Part(self.accept)
         controls = cell.controls()
         self.flows = [Flow(controls[index % len(controls)]) for index in range(cell.flows)]
 
@@ -237,7 +247,7 @@ class Run:
         flow = self.flows[index]
         flow.client = self.twins.a.connect("198.18.0.2", PORT, local_port=FIRST_PORT + index)
         flow.client.set_congestion_control(flow.control)
-        flow.client.owner = flow
+        flow.client.owner = Part(flow.write)
 
     def set_back(self, impairment: Impairment) -> None:
         """What befalls the way back from now on."""
@@ -254,20 +264,17 @@ class Run:
 
     def work(self, now: int) -> None:
         """The programs do what there is to do for them."""
-        for endpoint in self.twins.a.take_ready():
-            endpoint.owner.write(now)
-        for endpoint in self.twins.b.take_ready():
-            if endpoint is self.listener:
-                self.accept(now)
-            else:
-                endpoint.owner.read(now)
+        for stack in (self.twins.a, self.twins.b):
+            for endpoint in stack.take_ready():
+                if endpoint.owner is not None:
+                    endpoint.owner.ready(now)
 
     def accept(self, now: int) -> None:
         """Take what waits at the listener."""
         while (server := self.listener.accept()) is not None:
             flow = self.flows[server.handshake.flow.remote_port - FIRST_PORT]
             flow.server = server
-            server.owner = flow
+            server.owner = Part(flow.read)
             flow.read(now)
 
 

@@ -12,6 +12,7 @@ from fastnet.config import Settings
 from fastnet.counters import Counters
 from fastnet.forks import ForkedError
 from fastnet.tcp.congestion.base import Acknowledgment
+from fastnet.tcp.door import Door
 from fastnet.tcp.failures import Failures
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
@@ -42,14 +43,14 @@ class Endpoint(Timed):
     """Whoever gets the segments of a 4-tuple (a connection, a TIME-WAIT) or of a local port (a listener).
 
     :ivar id: its place in ``Context.endpoints``, -1 when it has none
-    :ivar owner: the door that wants to hear of events, or None
+    :ivar owner: the ``Door`` that wants to hear of events, or None
     :ivar notified: True while it waits in ``Context.ready``
     """
 
     __slots__ = ("id", "notified", "owner")
 
     id: int
-    owner: Any
+    owner: "Door | None"
     notified: bool
 
     def segment_arrives(self, seg: Segment, now: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import fastnet.aio.reactor
 from fastnet._ring import PacketRing
-from fastnet.aio.reactor import Door, Reactor
+from fastnet.aio.reactor import LoopDoor, Reactor
 from fastnet.clock import ManualClock
 from fastnet.devices import Capabilities, MemoryDevice
 from fastnet.driver import Driver
@@ -31,7 +31,7 @@ STACK, OTHERS = 1, 2
 """Bits of what ``sleep`` says, as fastnet/aio/reactor.py has them."""
 
 
-class Told(Door):
+class Told(LoopDoor):
     """A door that writes down what it hears."""
 
     def __init__(self, reactor: Reactor, it: Listener, raises: BaseException | None = None) -> None:
@@ -44,7 +44,7 @@ class Told(Door):
     def endpoint(self) -> Any:
         return self.it
 
-    def ready(self, now: int) -> None:
+    def news(self, now: int) -> None:
         self.heard.append("ready")
         if self.raises is not None:
             raise self.raises
@@ -66,7 +66,7 @@ class Waker:
     def __init__(self) -> None:
         self.woken = 0
 
-    def wake(self) -> None:
+    def ready(self, now: int) -> None:
         self.woken += 1
 
 
@@ -174,7 +174,7 @@ def test_news_is_told_once_each_in_order() -> None:
     assert first.heard == second.heard == ["ready"] and waker.woken == 1
     reactor.turn(reactor.clock())
     assert first.heard == ["ready"], "once"
-    first.wake()
+    first.ready(reactor.clock())
     reactor.turn(reactor.clock())
     assert first.heard == ["ready", "ready"] and second.heard == ["ready"]
 

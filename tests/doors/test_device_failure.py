@@ -266,7 +266,7 @@ def test_a_call_left_for_later_that_raises_is_noted(driver: Driver, caplog: pyte
 class Bad:
     """An owner that cannot be told."""
 
-    def wake(self) -> None:
+    def ready(self, now: int) -> None:
         raise ValueError("wake")
 
 
