@@ -1,5 +1,7 @@
 """The kernel's stack at its quickest: accept4 and close in C, many at a time."""
 
+from cpython.exc cimport PyErr_SetFromErrno
+
 cdef extern from *:
     """
     #include <errno.h>
@@ -41,5 +43,5 @@ def accept_all(int fd, int milliseconds) -> int:
     with nogil:
         n = _accept_all(fd, milliseconds)
     if n < 0:
-        raise OSError("accept4 failed")
+        PyErr_SetFromErrno(OSError)
     return n

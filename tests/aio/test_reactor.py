@@ -20,15 +20,15 @@ from fastnet.stack import Stack
 from fastnet.tcp.listener import Listener
 from tests.peer import SECOND
 
-# Compiled, a door gets its reactor from compiled code alone.
-pytestmark = pytest.mark.skipif(not str(fastnet.aio.reactor.__file__).endswith(".py"), reason="doors of a test's own are uncompiled")
+pytestmark = pytest.mark.skipif(
+    not str(fastnet.aio.reactor.__file__).endswith(".py"),
+    reason="only compiled code can set the reactor of a compiled Door, so a test cannot make one; the uncompiled run has these tests",
+)
 
-# Constants of compiled modules cannot be imported; these are the reactor's.
-STACK, OTHERS = 1, 2
 MILLISECOND = 1_000_000
 ADDRESS = "198.18.0.2"
 STACK, OTHERS = 1, 2
-"""Bits of what ``sleep`` says, as fastnet/aio/reactor.py has them."""
+"""Bits of what ``sleep`` returns, as in fastnet/aio/reactor.py: constants of a compiled module cannot be imported."""
 
 
 class Told(LoopDoor):

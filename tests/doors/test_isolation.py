@@ -70,7 +70,7 @@ def test_it_is_a_process_of_its_own() -> None:
     assert sys.exc_info() == (None, None, None)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="without root a user namespace is what it takes")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: without root, isolation makes a user namespace of its own")
 def test_root_stays_in_its_user_namespace() -> None:
     """What root may do outside, such as reaching devices and files of others, the function may do too."""
     outside = os.stat("/proc/self/ns/user").st_ino

@@ -1,8 +1,5 @@
 """Local ports, against a model that looks at everything."""
 
-import random
-from collections import Counter
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fastnet._demux import Demux
 from fastnet._flow import FourTuple
-from fastnet._ports import NEEDS_MAP, NONE_FREE, LocalPorts, PairCounts
+from fastnet._ports import NEEDS_MAP, NONE_FREE, LocalPorts
 
 LOW, HIGH = 40000, 40099
 ADDRESSES = ("10.0.0.1", "10.0.0.2")
@@ -161,30 +158,6 @@ class OneAddress(Model):
 Model.TestCase.settings = OneAddress.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestModel = Model.TestCase
 TestOneAddress = OneAddress.TestCase
-
-
-def test_counts_of_pairs() -> None:
-    """Through growth and shrinking, against a Counter."""
-    counts, model = PairCounts(), Counter[tuple[int, int]]()
-    draw = random.Random(1)
-    largest = 0
-    for goal in (20_000, 500, 20_000, 0):
-        while model.total() != goal:
-            pair = draw.randrange(1 << 16), draw.randrange(8)
-            if model.total() < goal:
-                model[pair] += 1
-                assert counts.add(*pair) == model[pair]
-            else:
-                pair = next(iter(model))
-                model[pair] -= 1
-                assert counts.subtract(*pair) == model[pair]
-                if not model[pair]:
-                    del model[pair]
-        largest = max(largest, counts.memory)
-        assert len(counts) == len(model)
-        assert all(counts.get(*pair) == number for pair, number in model.items())
-        assert counts.get(0xFFFFFFFF, 0) == 0 == counts.subtract(0xFFFFFFFF, 0)
-    assert 200_000 < largest < 20_000 * 10 / 0.3 and counts.memory == 0
 
 
 def test_a_full_destination_and_a_narrow_range() -> None:

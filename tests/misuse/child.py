@@ -1,4 +1,4 @@
-"""Tries misuses one after another, and writes down which before it does. ``python -m tests.misuse.child STATUS FIRST STEP NAMES``."""
+"""Tries misuses one after another, and writes down which before it does. ``python -m tests.misuse.child STATUS WHICH FIRST SHARE SEED``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from tests.misuse.surface import Misuse, surface
 from tests.misuse.world import World
 
 SECONDS = 10
-"""A misuse and what comes after it end within this time, or it never ends."""
+"""A misuse and what comes after it end within this much CPU time, or it never ends: a busy machine is no reason."""
+WAITING = 120
+"""One that waits takes no CPU time: it ends within so many seconds."""
 MEMORY = 6 << 30
 """Bytes of address space: what asks for more gets a MemoryError."""
 STACK = 2 << 20
@@ -50,17 +52,20 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_STACK, (STACK, resource.getrlimit(resource.RLIMIT_STACK)[1]))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
     sys.unraisablehook = lambda _: None
     misuses = chosen(which, share, seed)
     for number, misuse in enumerate(misuses):
         if number < first:
             continue
         os.pwrite(status, f"{number:8d} {misuse.name[:300]:300s}".encode(errors="replace"), 0)
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(WAITING)
         attempt(misuse)
         if number % 50 == 0:
             gc.collect()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     signal.alarm(0)
     os.pwrite(status, f"{len(misuses):8d} {'done':300s}".encode(), 0)
 

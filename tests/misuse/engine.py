@@ -8,6 +8,9 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
+ENDLESS = {"SIGPROF": "never ends", "SIGALRM": "waits for ever"}
+"""What ends a child that does not end by itself."""
+
 
 @dataclass
 class Outcome:
@@ -38,7 +41,7 @@ def run(which: str, share: float = 1.0, seed: int = 0, most: int = 400) -> Outco
             if not number or child.returncode >= 0:
                 raise RuntimeError(f"{name}: {child.stderr}")
             how = signal.Signals(-child.returncode).name
-            outcome.failures.append(f"{name}: {'never ends' if how == 'SIGALRM' else how}")
+            outcome.failures.append(f"{name}: {ENDLESS.get(how, how)}")
             first = int(number) + 1
             if len(outcome.failures) >= most:
                 outcome.tried = first

@@ -78,7 +78,7 @@ USAGE_ERROR = 4
 """Pytest's exit code where a name is of no test."""
 DEFAULT_TIME = 2.0
 FIRST = 5
-LEAVES = ("buffer", "checksum", "demux", "flow", "headers", "ports", "ring", "timer", "writer")
+LEAVES = ("buffer", "checksum", "demux", "flow", "headers", "pairs", "ports", "ring", "timer", "writer")
 LEAVES_FIRST = {"_" + name: f"tests/leaves/test_{name}.py" for name in LEAVES}
 
 

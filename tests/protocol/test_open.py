@@ -220,6 +220,7 @@ def test_a_rst_that_does_not_acknowledge_our_syn_is_ignored(flags: str, ack: int
     peer, connection, _ = call(wire)
     assert peer.put(flags, 0, ack) == []
     assert connection.state == State.SYN_SENT
+    assert wire.counter("TcpInStrayRsts") == 1, "what is dropped is counted"
 
 
 @pytest.mark.parametrize("flags", ["A", "SA", "FA"])
@@ -286,6 +287,27 @@ def test_simultaneous_open_ended_by_data() -> None:
     peer.put("S", 0)
     assert [peer.relative(p) for p in peer.put("FPA", 1, 1, b"data")] == [("A", 1, 6, b"")]
     assert connection.state == State.CLOSE_WAIT and connection.receive(9) == b"data"
+
+
+def test_segments_of_a_simultaneous_open_are_counted() -> None:
+    """TCP_INFO's tcpi_segs_in has all that came in, those of the handshake too."""
+    wire = Wire()
+    peer, connection, _ = call(wire)
+    peer.put("S", 0)
+    peer.put("S", 0)
+    peer.put("A", 1, 1)
+    assert connection.segs_in == 3
+    peer.put("PA", 1, 1, b"data")
+    assert connection.segs_in == 4
+
+
+def test_the_synack_of_a_simultaneous_open_waits_a_second_of_its_own() -> None:
+    """It has a timer of its own (RFC 6298 section 2.1: 1 s before the first measurement), not what was left of the SYN's."""
+    wire = Wire(tcp_synack_retries=3)
+    peer, _connection, _ = call(wire)
+    wire.wait(1.5)
+    assert [peer.relative(p)[:3] for p in peer.put("S", 0)] == [("SA", 0, 1)]
+    assert [round(when, 2) for when, _ in wire.wait(1.2)] == [1]
 
 
 def test_simultaneous_open_with_a_lost_synack() -> None:
