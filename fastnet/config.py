@@ -104,7 +104,7 @@ class Settings:
     tcp_slow_start_after_idle: int = 1
     """1: begin slowly again after a pause of a retransmission timeout (RFC 5681 section 4.1)."""
     tcp_congestion_control: str = "cubic"
-    """Congestion control of new connections: cubic, bbr, reno or none, or one that a program has added (docs/congestion.md)."""
+    """Congestion control of new connections: cubic, bbr, dctcp, reno or none, or one that a program has added (docs/congestion.md)."""
     min_pmtu: int = 552
     """Smallest path MTU that ICMP is believed, bytes. Packets for a path that takes less have this size and no DF bit."""
     mtu_expires: int = 600

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fastnet.config import Settings
-from fastnet.tcp.congestion import algorithm
+from fastnet.tcp.congestion import algorithm, needs_ecn
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.fastopen import FastOpenQueue
 from fastnet.tcp.listener import Listener
@@ -343,6 +343,11 @@ def answer_with_type_of_service(listener: Listener, tos: int) -> None:
     listener.tos = tos
 
 
+def answer_with_ecn(listener: Listener, name: str) -> None:
+    """TCP_CONGESTION: does that congestion control need ECN?"""
+    listener.needs_ecn = needs_ecn(name)
+
+
 def answer_with_fragment(listener: Listener, rule: int) -> None:
     """IP_MTU_DISCOVER: has a SYN-ACK a DF bit?"""
     listener.fragment = rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
@@ -484,7 +489,8 @@ OPTIONS: dict[Key, Option] = {
     (stdlib.IPPROTO_TCP, TCP_FASTOPEN_KEY): Option(fast_open_key, lambda s: b"", None, bytes, None, set_fast_open_keys),
     (stdlib.IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): Option(between(0, 1), off, None, packed, None, set_fast_open_cookieless),
     (stdlib.IPPROTO_TCP, stdlib.TCP_CONGESTION): Option(
-        congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0")
+        congestion_control, lambda s: s.tcp_congestion_control, set_congestion_control, lambda name: name.encode().ljust(NAME_MAX, b"\0"),
+        None, answer_with_ecn,
     ),
     (stdlib.IPPROTO_IP, stdlib.IP_TTL): Option(
         time_to_live, lambda s: -1, set_time_to_live, packed, lambda value, c, s: value if (value or -1) > 0 else s.ip_default_ttl,

@@ -111,7 +111,22 @@ class CoDel(DropTail):
         return True
 
 
-KINDS = ("droptail", "red", "codel")
+class Step(DropTail):
+    """Every packet that finds more than a threshold waiting, as DCTCP wants it of a switch (RFC 8257 section 1).
+
+    :param capacity: bytes of the queue; the threshold is a sixth of it, two packets at least. The authors of DCTCP want a seventh of the
+        bandwidth-delay product or more, or the link is idle now and then
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.threshold = max(capacity / 6, 3000.0)
+
+    def arrives(self, waiting: int, now: int) -> bool:
+        """See ``DropTail``."""
+        return waiting > self.threshold
+
+
+KINDS = ("droptail", "red", "codel", "step")
 
 
 def make(kind: str, capacity: int, rate: float, random: Random) -> DropTail:
@@ -125,4 +140,6 @@ def make(kind: str, capacity: int, rate: float, random: Random) -> DropTail:
         return Red(capacity, rate, random)
     if kind == "codel":
         return CoDel()
+    if kind == "step":
+        return Step(capacity)
     raise ValueError(f"no queue discipline {kind!r}; there are: {', '.join(KINDS)}")

@@ -168,6 +168,7 @@ class Run:
         self.listener = self.twins.b.listen("0.0.0.0", PORT)
         self.listener.owner = Part(self.accept)
         controls = cell.controls()
+        self.listener.needs_ecn = any(control.needs_ecn for control in controls)
         self.flows = [Flow(controls[index % len(controls)]) for index in range(cell.flows)]
 
     def at(self, seconds: float) -> int:
@@ -245,8 +246,10 @@ class Run:
     def begin(self, index: int) -> None:
         """A flow connects."""
         flow = self.flows[index]
-        flow.client = self.twins.a.connect("198.18.0.2", PORT, local_port=FIRST_PORT + index)
-        flow.client.set_congestion_control(flow.control)
+        control = flow.control
+        flow.client = self.twins.a.connect(
+            "198.18.0.2", PORT, local_port=FIRST_PORT + index, prepare=lambda client: client.set_congestion_control(control)
+        )
         flow.client.owner = Part(flow.write)
 
     def set_back(self, impairment: Impairment) -> None:
@@ -274,6 +277,8 @@ class Run:
         while (server := self.listener.accept()) is not None:
             flow = self.flows[server.handshake.flow.remote_port - FIRST_PORT]
             flow.server = server
+            if self.listener.needs_ecn:
+                server.set_congestion_control(flow.control)
             server.owner = Part(flow.read)
             flow.read(now)
 

@@ -9,7 +9,7 @@ from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int ACK, RST
+cdef int ACK, RST, ECT_0
 cdef int ESTABLISHED, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT
 cdef bytes TABLE
 cdef int EVENTS

@@ -6,7 +6,7 @@ from fastnet._headers import ACK, RST
 from fastnet.tcp.congestion import algorithm, checked
 from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.context import Context
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
+from fastnet.tcp.numbers import ECT_0, HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.patience import Patience
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
@@ -308,6 +308,8 @@ class UserCalls(Tcb):
         """
         kind = algorithm(choice) if isinstance(choice, str) else checked(choice, self.send_mss())
         self.congestion = kind
+        if self.handshake.ecn:
+            self.handshake.ecn = ECT_0 if kind.needs_ecn else 1
         if self.sender is not None:
             recovery = self.sender.recovery
             recovery.replace(kind(self.send_mss()), self.snd_nxt - self.snd_una & MASK)

@@ -12,7 +12,7 @@ from fastnet.tcp.rtt cimport time_of_timeouts
 from fastnet.tcp.sender cimport Sender
 from fastnet.tcp.timewait cimport TimeWait
 
-cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS
+cdef int ACK, FIN, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS, CE, CODEPOINT, ECT_0
 cdef int ECONNRESET, EPIPE, ETIMEDOUT
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
@@ -24,6 +24,7 @@ cdef class Connection(UserCalls):
     cpdef establish(self, Context context, Request request, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, stamped=cython.bint, ahead=cython.uint)
     cpdef segment_arrives(self, Segment seg, long long now)
+    cpdef mark_arrives(self, Ecn ecn, Segment seg, long long now)
     cpdef unsigned int last_ack_sent(self) except? 0
     @cython.locals(window=cython.uint)
     cpdef bint is_acceptable(self, Segment seg, unsigned int ahead) except -1

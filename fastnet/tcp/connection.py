@@ -9,7 +9,7 @@ from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, RST, SYN,
 from fastnet.tcp.calls import UserCalls
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
+from fastnet.tcp.numbers import CE, CODEPOINT, ECT_0, HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 from fastnet.tcp.rtt import time_of_timeouts
 from fastnet.tcp.states import Event, State, next_state
@@ -137,11 +137,23 @@ class Connection(UserCalls):
             self.urgent_arrives(seg)
         # Seventh, the text; eighth, FIN: this segment's, or one that came before its data.
         if seg.payload_length:
-            if self.ecn is not None and self.ecn.data_arrives(seg):
-                self.acknowledge_soon()
+            if self.ecn is not None:
+                self.mark_arrives(self.ecn, seg, now)
             self.text_arrives(seg, ahead, now)
         if flags & FIN or self.receiver is not None and self.receiver.fin >= 0:
             self.fin_of(seg, now)
+
+    def mark_arrives(self, ecn: Ecn, seg: Segment, now: int) -> None:
+        """A segment with data, marked or not."""
+        if self.handshake.ecn & ECT_0 == 0:
+            if ecn.data_arrives(seg):
+                self.acknowledge_soon()
+            return
+        if (seg.tos & CODEPOINT == CE) != ecn.echo and self.receiver is not None and self.receiver.acked != self.rcv_nxt:
+            # The ACK of what came before says what was so for that (RFC 8257 section 3.2, dctcp_ece_ack_update()).
+            self.put(self.snd_nxt, ACK, now)
+        if ecn.data_arrives_under_dctcp(seg):
+            self.acknowledge_soon()
 
     def last_ack_sent(self) -> int:
         """Last.ACK.sent of RFC 7323 section 4.3: RCV.NXT as of our last segment. Without a receiver, nothing waits for an ACK."""

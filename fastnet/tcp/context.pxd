@@ -12,7 +12,7 @@ from fastnet.tcp.failures cimport Failures
 from fastnet.tcp.isn cimport IsnGenerator
 from fastnet.tcp.memory cimport Memory
 
-cdef int ACK, CWR, ECE, RST, SYN, CODEPOINT
+cdef int ACK, CWR, ECE, RST, SYN, CODEPOINT, ECT_0
 cdef long long HALF, MASK
 
 
@@ -68,7 +68,7 @@ cdef class Context:
     cpdef arm(self, Timed endpoint, long long deadline)
     cpdef disarm(self, Timed endpoint)
     cpdef Py_ssize_t burst(self, long long mss) except? -1
-    cpdef bint is_ecn_setup(self, Segment seg) except -1
+    cpdef int ecn_of(self, Segment seg, bint needed) except -1
     cpdef notify(self, Endpoint endpoint)
     cpdef check(self)
     cpdef count_outside(self, Segment seg, unsigned int rcv_nxt)

@@ -16,7 +16,7 @@ from fastnet.tcp.door import Door
 from fastnet.tcp.failures import Failures
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
-from fastnet.tcp.numbers import CODEPOINT, HALF, MASK
+from fastnet.tcp.numbers import CODEPOINT, ECT_0, HALF, MASK
 from fastnet.tcp.paths import Paths
 
 
@@ -185,12 +185,19 @@ class Context:
         """Bytes of data that may go in one packet: a segment, or whole segments where the device cuts them (TSO)."""
         return self.largest // mss * mss if self.largest > mss else mss
 
-    def is_ecn_setup(self, seg: Segment) -> bool:
+    def ecn_of(self, seg: Segment, needed: bool) -> int:
         """Does a SYN ask for ECN (RFC 3168 section 6.1.1), and do we want it? One that is marked itself comes from a broken network.
 
         Linux: tcp_ecn_create_request().
+
+        :param needed: the listener's congestion control needs ECN; then SYNs may be marked as well (RFC 8257 section 3.6)
+        :returns: what is agreed, as ``Request.ecn`` has it
         """
-        return seg.flags & (ECE | CWR) == ECE | CWR and seg.tos & CODEPOINT == 0 and self.settings.tcp_ecn != 0
+        if seg.flags & (ECE | CWR) != ECE | CWR:
+            return 0
+        if needed:
+            return ECT_0
+        return 1 if seg.tos & CODEPOINT == 0 and self.settings.tcp_ecn != 0 else 0
 
     def notify(self, endpoint: Endpoint) -> None:
         """Tell the door, if there is one, that there is something to see."""

@@ -7,7 +7,7 @@ from fastnet.tcp.context cimport Context
 from fastnet.tcp.request cimport Request
 
 cdef int ACK, ECE, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
-cdef int DEFAULT_SEND_MSS, MSS_1, MSS_2, MSS_3
+cdef int DEFAULT_SEND_MSS, ECT_0, MSS_1, MSS_2, MSS_3
 cdef int COOKIE_BITS, SPENT_BITS
 cdef unsigned int COUNT_MASK, TS_MASK, TS_WSCALE, TS_SACK, TS_ECN
 cdef long long MASK, MILLISECOND, STEP, COOKIE_MASK
@@ -31,7 +31,7 @@ cdef class CookieJar:
         flow=FourTuple, base=uint64_t, mss=cython.int, index=cython.int, mac=uint64_t, iss=cython.uint, sack=cython.bint,
         wscale=cython.bint, ecn=cython.bint, agreed=cython.longlong, clock=cython.longlong, stamp=cython.longlong,
     )
-    cpdef answer(self, Context context, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now)
+    cpdef answer(self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now)
     @cython.locals(
         flow=FourTuple, irs=cython.uint, iss=cython.uint, base=uint64_t, rest=cython.uint, age=cython.int, mac=uint64_t,
         index=cython.uint, agreed=cython.uint, place=cython.Py_ssize_t, request=Request,

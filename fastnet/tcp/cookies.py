@@ -26,7 +26,7 @@ from fastnet._headers import (
     Segment,
 )  # fmt: skip
 from fastnet.tcp.context import Context
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND, SECOND
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, ECT_0, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 
 STEP = 64 * SECOND
@@ -96,7 +96,7 @@ class CookieJar:
         self.key1 = int.from_bytes(secret[8:], "little")
         self.count = count
 
-    def answer(self, context: Context, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int) -> None:
+    def answer(self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int) -> None:
         """Answer a SYN with a cookie (cookie_v4_init_sequence()).
 
         :param options: those of the SYN's options (bits) that the listener's settings allow
@@ -113,7 +113,7 @@ class CookieJar:
         if options & OPTION_TIMESTAMPS:
             sack = options & OPTION_SACK_PERMITTED != 0
             wscale = options & OPTION_WSCALE != 0
-            ecn = seg.flags & ECE != 0 and context.is_ecn_setup(seg)
+            ecn = seg.flags & ECE != 0 and context.ecn_of(seg, listener.needs_ecn) != 0
             agreed = (seg.wscale if wscale else TS_WSCALE) | (TS_SACK if sack else 0) | (TS_ECN if ecn else 0)
             clock = now // MILLISECOND
             stamp = clock - (clock & TS_MASK) + agreed
@@ -154,7 +154,7 @@ class CookieJar:
             # What was not allowed was not agreed (cookie_timestamp_decode()).
             if not allowed & OPTION_TIMESTAMPS or agreed & TS_SACK and not allowed & OPTION_SACK_PERMITTED:
                 return None
-            if agreed & TS_ECN and not context.settings.tcp_ecn:
+            if agreed & TS_ECN and not context.settings.tcp_ecn and not listener.needs_ecn:
                 return None
             if agreed & TS_WSCALE != TS_WSCALE and not allowed & OPTION_WSCALE:
                 return None
@@ -173,7 +173,7 @@ class CookieJar:
         request.ts_offset = base >> 32
         request.ts_recent = seg.ts_val if request.timestamps else 0
         request.sack = agreed & TS_SACK != 0
-        request.ecn = agreed & TS_ECN != 0
+        request.ecn = 0 if not agreed & TS_ECN else ECT_0 if listener.needs_ecn else 1
         request.wscale = agreed & TS_WSCALE != TS_WSCALE
         request.snd_shift = agreed & TS_WSCALE if request.wscale else 0
         request.rcv_shift = rcv_shift if request.wscale else 0

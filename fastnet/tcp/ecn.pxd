@@ -17,6 +17,8 @@ cdef class Ecn:
 
     @cython.locals(codepoint=cython.int, reduced=cython.bint)
     cpdef bint data_arrives(self, Segment seg) except -1
+    @cython.locals(codepoint=cython.int, marked=cython.bint, news=cython.bint)
+    cpdef bint data_arrives_under_dctcp(self, Segment seg) except -1
     cpdef reduced(self, unsigned int snd_nxt)
     cpdef undone(self)
     cpdef bint is_reducing(self, unsigned int snd_una) except -1

@@ -1,6 +1,7 @@
 """Explicit Congestion Notification of one connection (RFC 3168): routers mark packets that they would otherwise drop.
 
-What a router writes into the IP header (CE) the receiver sends back (ECE), until the sender says that it has slowed down (CWR).
+What a router writes into the IP header (CE) the receiver sends back (ECE), until the sender says that it has slowed down (CWR). Where the
+congestion control needs the share of packets that were marked (RFC 8257, DCTCP), ECE says instead whether the last one was.
 """
 
 from fastnet._headers import CWR, Segment
@@ -11,7 +12,7 @@ class Ecn:
     """A connection has one when both ends have agreed on it.
 
     :param snd_nxt: SND.NXT
-    :ivar echo: congestion was seen: ECE goes with every ACK, until the peer's CWR (Linux's TCP_ECN_DEMAND_CWR)
+    :ivar echo: congestion was seen: ECE goes with every ACK, until the peer's CWR (Linux's TCP_ECN_DEMAND_CWR); under DCTCP, DCTCP.CE
     :ivar cwr_due: CWND was reduced: CWR goes with the next new data (TCP_ECN_QUEUE_CWR)
     :ivar reducing: CWND was reduced for what is still on its way; ``recover``: SND.NXT when it was
     :ivar delivered_ce: segments that arrived as the peer says, in ACKs with ECE, modulo 2^32
@@ -43,6 +44,16 @@ class Ecn:
             self.echo = True
             return True
         return reduced
+
+    def data_arrives_under_dctcp(self, seg: Segment) -> bool:
+        """The same for RFC 8257 section 3.2: ECE follows CE, and each change of it is acknowledged at once. CWR changes nothing."""
+        codepoint = seg.tos & CODEPOINT
+        if codepoint:
+            self.seen = True
+        marked = codepoint == CE
+        news = marked != self.echo
+        self.echo = marked
+        return news or seg.flags & CWR != 0
 
     def reduced(self, snd_nxt: int) -> None:
         """CWND was reduced, for whatever reason: the peer is told, and what is on its way brings no second reduction (section 6.1.2)."""

@@ -9,7 +9,7 @@ from fastnet.tcp.receiver cimport Receiver
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
 
-cdef int ACK, ECE, FIN, RST, SYN
+cdef int ACK, ECE, FIN, RST, SYN, ECT_0
 cdef int AFTER_SYN, CLOSED, SYN_RECEIVED, RCV_ACK_OF_SYN, EVENT_CLOSE, REFUSED
 cdef long long MASK, MILLISECOND, SECOND, MAX_WAIT
 

@@ -7,7 +7,7 @@ from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.fastopen import FastOpenQueue, fast_open_option, syn_options
-from fastnet.tcp.numbers import MASK, MILLISECOND, SECOND
+from fastnet.tcp.numbers import ECT_0, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
 from fastnet.tcp.states import Event, State, next_state
 
@@ -86,7 +86,7 @@ class EarlyConnection(Connection):
             mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
             options = syn_options(request, mss, ts_val, self.ts_recent) + fast_open_option(cookie)
             flags = SYN | ACK | ECE if request.ecn else SYN | ACK
-            self.context.writer.dress(self.ttl, self.tos, self.fragment)
+            self.context.writer.dress(self.ttl, self.tos | request.ecn & ECT_0, self.fragment)
             self.context.writer.verbatim(request.flow, request.iss, self.rcv_nxt, flags, request.rcv_wnd, options)
             self.context.writer.undress()
         else:

@@ -4,7 +4,7 @@ from fastnet._flow import FourTuple
 from fastnet._headers import OPTION_FAST_OPEN, OPTION_MSS, SYN, Segment
 from fastnet.tcp.context import Context
 from fastnet.tcp.fastopen import FastOpen, fast_open_option, syn_options
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, ECT_0, MASK, MILLISECOND
 from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.states import State
 
@@ -66,8 +66,9 @@ class FastConnection(ActiveConnection):
             self.asked = True
         if not with_data:
             self.failure = COOKIE_UNAVAILABLE
-        if self.ttl or self.tos or self.fragment:
-            context.writer.dress(self.ttl, self.tos, self.fragment)
+        tos = self.tos | handshake.ecn & ECT_0
+        if self.ttl or tos or self.fragment:
+            context.writer.dress(self.ttl, tos, self.fragment)
         sender = self.sender
         if sender is not None and with_data:
             room = min(fast_open.mss_of(handshake.flow, DEFAULT_SEND_MSS), mss) - len(options)
@@ -78,7 +79,7 @@ class FastConnection(ActiveConnection):
             )
         else:
             context.writer.verbatim(handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options)
-        if self.ttl or self.tos or self.fragment:
+        if self.ttl or tos or self.fragment:
             context.writer.undress()
 
     def covers_data(self, ack: int) -> bool:

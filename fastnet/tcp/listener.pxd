@@ -13,7 +13,7 @@ from fastnet.tcp.sources cimport Source
 from fastnet.tcp.tuning cimport Tuned
 
 cdef int ACK, FIN, RST, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
-cdef int ADMIT, COOKIE, REFUSE
+cdef int ADMIT, COOKIE, REFUSE, ECT_0
 cdef int EVERY_LISTENER, OFFER, ORDINARY, SERVER, TAKE_AND_OFFER
 cdef long long MASK, HALF, MILLISECOND, SECOND, MAX_TIMEOUT, VALID
 
@@ -45,6 +45,7 @@ cdef class Listener(Tuned):
     cdef public unsigned char ttl
     cdef public unsigned char tos
     cdef public unsigned char fragment
+    cdef public unsigned char needs_ecn
     cdef public unsigned short user_mss
 
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
@@ -97,4 +98,5 @@ cdef int admits(Listener listener, FourTuple flow) except -1
 cdef enter(Listener listener, Request request, long long now)
 
 
+@cython.locals(tos=cython.int)
 cdef answer(Listener listener, Request request, long long now)

@@ -22,13 +22,14 @@ from fastnet._headers import (
     SYN,
     Segment,
 )  # fmt: skip
+from fastnet.tcp.congestion import needs_ecn
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.cookies import VALID, CookieJar
 from fastnet.tcp.fastaccept import EarlyConnection
 from fastnet.tcp.fastopen import EVERY_LISTENER, OFFER, ORDINARY, SERVER, TAKE_AND_OFFER, FastOpenQueue
 from fastnet.tcp.gate import Gate
-from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, SECOND
+from fastnet.tcp.numbers import ECT_0, HALF, MASK, MILLISECOND, SECOND
 from fastnet.tcp.policy import Arrival, Verdict
 from fastnet.tcp.refusals import Refusals
 from fastnet.tcp.request import Request, window_shift
@@ -57,6 +58,7 @@ class Listener(Tuned):
     :ivar fast_open: what it needs for TCP Fast Open, None without
     :ivar queue_connection: ``accept_queue.append``, and ``next_connection``: ``accept_queue.popleft``, looked up once
     :ivar refused: what was turned away, and why
+    :ivar needs_ecn: the congestion control of its connections does (tcp_ca_needs_ecn())
     :ivar completing: the request whose connection is being made just now, None otherwise
     :ivar syn_queue_high, accept_queue_high: the most that were in the queues at once
     :ivar requests, cookies_sent, completed, cookies_redeemed: as in ``Statistics``
@@ -64,8 +66,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
-        "cookies_redeemed", "cookies_sent", "fast_open", "fragment", "gate", "next_connection", "port", "queue_connection", "rcv_shift",
-        "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "user_mss", "young",
+        "cookies_redeemed", "cookies_sent", "fast_open", "fragment", "gate", "needs_ecn", "next_connection", "port", "queue_connection",
+        "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "user_mss", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -85,6 +87,7 @@ class Listener(Tuned):
         self.tos = 0
         self.user_mss = 0
         self.fragment = False
+        self.needs_ecn = needs_ecn(settings.tcp_congestion_control)
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
         self.queue_connection = self.accept_queue.append
@@ -235,7 +238,7 @@ class Listener(Tuned):
         self.cookies_sent += 1
         writer = self.context.writer
         writer.dress(self.ttl, self.tos, self.fragment, self.user_mss)
-        self.cookies.answer(self.context, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
+        self.cookies.answer(self.context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
         writer.undress()
 
     def request_segment(self, request: Request, seg: Segment, now: int) -> None:
@@ -553,8 +556,10 @@ def admits(listener: Listener, flow: FourTuple) -> int:
 
 def answer(listener: Listener, request: Request, now: int) -> None:
     """Send a request's SYN-ACK."""
-    if listener.ttl or listener.tos or listener.user_mss or listener.fragment:
-        listener.context.writer.dress(listener.ttl, listener.tos, listener.fragment, listener.user_mss)
+    # Under DCTCP (RFC 8257 section 3.6).
+    tos = listener.tos | request.ecn & ECT_0
+    if listener.ttl or tos or listener.user_mss or listener.fragment:
+        listener.context.writer.dress(listener.ttl, tos, listener.fragment, listener.user_mss)
         request.send_synack(listener.context, now)
         listener.context.writer.undress()
     else:

@@ -15,10 +15,11 @@ from fastnet._headers import (
     SYN,
     Segment,
 )  # fmt: skip
+from fastnet.tcp.congestion import needs_ecn
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
+from fastnet.tcp.numbers import DEFAULT_SEND_MSS, ECT_0, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.request import Request, window_shift
 from fastnet.tcp.states import Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
@@ -63,7 +64,7 @@ class ActiveConnection(Connection):
         offer.rcv_shift = 0
         offer.sack = settings.tcp_sack != 0
         offer.timestamps = settings.tcp_timestamps != 0
-        offer.ecn = settings.tcp_ecn == 1
+        offer.ecn = 1 if settings.tcp_ecn == 1 else 0
         offer.ts_recent = 0
         offer.rcv_wnd = 0
         offer.retries = 0
@@ -107,6 +108,8 @@ class ActiveConnection(Connection):
         if offer.wscale:
             offer.rcv_shift = window_shift(self.receive_limit or rmem[2])
         self.context.counters.TcpActiveOpens += 1
+        if needs_ecn(self.context.settings.tcp_congestion_control) if self.congestion is None else self.congestion.needs_ecn:
+            offer.ecn = ECT_0
         # An ECN-setup SYN (RFC 3168 section 6.1.1).
         self.put_syn(ECE | CWR if offer.ecn else 0, now)
         self.state_deadline = now + SECOND
@@ -199,7 +202,8 @@ class ActiveConnection(Connection):
         if offer.timestamps:
             self.ts_recent = seg.ts_val
         # A SYN-ACK agrees with ECE alone; to the SYN of a simultaneous open, which has both, our SYN-ACK does.
-        offer.ecn = offer.ecn and seg.flags & (ECE | CWR) == (ECE if seg.flags & ACK else ECE | CWR)
+        if seg.flags & (ECE | CWR) != (ECE if seg.flags & ACK else ECE | CWR):
+            offer.ecn = 0
         # The window of a SYN is never scaled (RFC 7323 section 2.2).
         self.snd_wnd = seg.window
         self.max_snd_wnd = seg.window

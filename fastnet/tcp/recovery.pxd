@@ -11,7 +11,7 @@ from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
 cdef int ECE, OPTION_SACK, OPTION_TIMESTAMPS
-cdef int OPEN, RECOVERY, LOSS, DUP_THRESH
+cdef int OPEN, RECOVERY, LOSS, DUP_THRESH, ECT_0
 cdef long long MASK, HALF, MILLISECOND, MAX_RTT
 
 

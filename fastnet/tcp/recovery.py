@@ -13,7 +13,7 @@ from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.discovery import Discovery
 from fastnet.tcp.ecn import Ecn
 from fastnet.tcp.flights import Flight
-from fastnet.tcp.numbers import HALF, LOSS, MASK, MILLISECOND, OPEN, RECOVERY
+from fastnet.tcp.numbers import ECT_0, HALF, LOSS, MASK, MILLISECOND, OPEN, RECOVERY
 from fastnet.tcp.rack import DUP_THRESH
 from fastnet.tcp.rates import Rates
 from fastnet.tcp.rtt import RttEstimator
@@ -189,8 +189,11 @@ class Recovery:
             self.enter_recovery(tcb, ack.acked, now)
         ack.round = self.round
         ack.in_flight = self.pipe(tcb)
-        if tcb.ecn is not None and seg.flags & ECE:
-            tcb.ecn.delivered_ce = tcb.ecn.delivered_ce + (ack.acked + self.congestion.mss - 1) // self.congestion.mss & MASK
+        if tcb.ecn is not None:
+            if seg.flags & ECE:
+                tcb.ecn.delivered_ce = tcb.ecn.delivered_ce + (ack.acked + self.congestion.mss - 1) // self.congestion.mss & MASK
+            if tcb.handshake.ecn & ECT_0:
+                self.congestion.echoed(ack, seg.flags & ECE != 0)
         ack.paced = self.rates is not None and self.rates.paces
         if self.rates is not None and self.rates.samples:
             self.sample(tcb, self.rates, seg, now)
@@ -229,7 +232,7 @@ class Recovery:
             return True
         if not seg.flags & ECE:
             return False
-        if tcb.context.settings.fastnet_abe:
+        if tcb.handshake.ecn & ECT_0 or tcb.context.settings.fastnet_abe:
             self.congestion.marked(tcb.snd_nxt - tcb.snd_una & MASK, now)
         else:
             self.congestion.reduce(tcb.snd_nxt - tcb.snd_una & MASK, now)
@@ -365,7 +368,8 @@ class Recovery:
         """Fast recovery begins."""
         in_flight = tcb.snd_nxt - tcb.snd_una & MASK
         self.remember(tcb)
-        self.reduced = tcb.ecn is None or not tcb.ecn.is_reducing(tcb.snd_una)
+        # Under DCTCP a mark may have taken next to nothing: a loss counts all the same (RFC 8257 section 3.5, dctcp_react_to_loss()).
+        self.reduced = tcb.ecn is None or tcb.handshake.ecn & ECT_0 != 0 or not tcb.ecn.is_reducing(tcb.snd_una)
         if self.reduced:
             self.congestion.reduce(in_flight, now)
             if tcb.ecn is not None:

@@ -27,7 +27,8 @@ class Request(Timed):
     :ivar irs: initial receive sequence number; ``iss``: initial send sequence number
     :ivar mss: largest segment that the peer takes, bytes of data and options
     :ivar wscale: True when window scaling was agreed; ``snd_shift``: the peer's shift; ``rcv_shift``: ours; 0 each without
-    :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were; ``ecn``: True when ECN was
+    :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were
+    :ivar ecn: 0: no ECN was agreed (or asked for); 1: RFC 3168's; ECT_0: as DCTCP needs it, where that is the codepoint of every packet
     :ivar ts_recent: the peer's latest timestamp; ``ts_offset``: added to our millisecond clock (RFC 7323 section 7.1)
     :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
     :ivar retries: SYN-ACKs sent again because none was answered
@@ -74,7 +75,7 @@ class Request(Timed):
             self.rcv_shift = 0
         self.timestamps = options & OPTION_TIMESTAMPS != 0
         self.ts_recent = seg.ts_val
-        self.ecn = seg.flags & ECE != 0 and context.is_ecn_setup(seg)
+        self.ecn = context.ecn_of(seg, listener.needs_ecn) if seg.flags & ECE else 0
         drawn = context.isn.draw(self.flow, now)
         self.iss = drawn & MASK
         if context.last_seq >= 0 and (self.iss - context.last_seq - 1 & MASK) >= HALF:

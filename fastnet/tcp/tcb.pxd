@@ -59,7 +59,7 @@ cdef class Tcb(Endpoint):
     @cython.locals(receiver=Receiver, count=cython.int)
     cpdef int room_for_blocks(self, int mss) except? -1
     cpdef int blocks_in(self, int room) except? -1
-    @cython.locals(handshake=Request, mss=cython.int)
+    @cython.locals(handshake=Request, mss=cython.int, tos=cython.int)
     cpdef put_syn(self, int flags, long long now)
     @cython.locals(gain=cython.longlong, rest=cython.longlong, shut=cython.bint, window=cython.longlong, unit=cython.longlong)
     cpdef unsigned int window_to_offer(self) except? 0

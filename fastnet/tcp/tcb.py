@@ -119,8 +119,8 @@ class Tcb(Endpoint):
         self.ack_due = False
         tos = self.tos
         if self.ecn is not None:
-            # An ACK is not to be marked (RFC 3168 section 6.1.4).
-            tos &= ~CODEPOINT
+            # An ACK is not to be marked (RFC 3168 section 6.1.4), but under DCTCP (tcp_ecn_send()).
+            tos = tos & ~CODEPOINT | handshake.ecn & ECT_0
             if self.ecn.echo and not flags & RST:
                 flags |= ECE
         if self.ttl or tos or self.fragment:
@@ -173,7 +173,7 @@ class Tcb(Endpoint):
                 pointer = 0
         tos = self.tos
         if self.ecn is not None:
-            tos &= ~CODEPOINT
+            tos = tos & ~CODEPOINT | handshake.ecn & ECT_0
             if self.ecn.echo:
                 flags |= ECE
             # Neither what is sent again nor what probes a shut window (RFC 3168 sections 6.1.5 and 6.1.6).
@@ -215,14 +215,18 @@ class Tcb(Endpoint):
         self.segs_out = self.segs_out + 1 & MASK
         handshake = self.handshake
         mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
-        if self.ttl or self.tos or self.fragment:
-            self.context.writer.dress(self.ttl, self.tos, self.fragment)
+        tos = self.tos
+        if flags & ECE:
+            # Under DCTCP (RFC 8257 section 3.6).
+            tos |= handshake.ecn & ECT_0
+        if self.ttl or tos or self.fragment:
+            self.context.writer.dress(self.ttl, tos, self.fragment)
         self.context.writer.synack(
             handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd, mss,
             handshake.rcv_shift if handshake.wscale else -1, handshake.sack, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent if flags & ACK else 0,
         )  # fmt: skip
-        if self.ttl or self.tos or self.fragment:
+        if self.ttl or tos or self.fragment:
             self.context.writer.undress()
 
     def window_to_offer(self) -> int:

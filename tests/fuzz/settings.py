@@ -24,7 +24,7 @@ CURATED: dict[str, tuple[Any, ...]] = {
     "tcp_defer_accept": (0, 1, 5, 300),
     "tcp_min_snd_mss": (48, 49, 88, 500, 65535),
     "tcp_notsent_lowat": (1, 2, 4000, 1 << 30),
-    "tcp_congestion_control": ("cubic", "bbr", "reno", "none"),
+    "tcp_congestion_control": ("cubic", "bbr", "reno", "none", "dctcp"),
     "tcp_pacing_ss_ratio": (50, 100, 200, 1000),
     "tcp_pacing_ca_ratio": (50, 100, 120, 1000),
     "tcp_invalid_ratelimit": (0, 1, 500, 60_000, 1 << 30),

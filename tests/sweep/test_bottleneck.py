@@ -8,7 +8,7 @@ import pytest
 
 from fastnet._ring import PacketRing
 from fastnet._timer import NEVER
-from fastnet.sweep.aqm import CoDel, DropTail, Red, make
+from fastnet.sweep.aqm import CoDel, DropTail, Red, Step, make
 from fastnet.sweep.bottleneck import Bottleneck, Path
 from fastnet.sweep.histogram import Histogram
 
@@ -123,7 +123,7 @@ def test_codel_by_hand() -> None:
     assert dropped == [101, 201, 272, 330, 380]
 
 
-@pytest.mark.parametrize("kind", ["red", "codel"])
+@pytest.mark.parametrize("kind", ["red", "codel", "step"])
 def test_a_discipline_marks_those_that_may_be_marked(kind: str) -> None:
     link = standing_queue(make(kind, 200_000, 12e6, Random(0)), ECT)
     assert link.tally.marked > 20
@@ -138,8 +138,15 @@ def test_red_spares_a_short_queue_and_not_a_long_one() -> None:
     assert 50 < early < 1000 < late
 
 
+def test_step_marks_above_its_threshold_and_only_there() -> None:
+    step = Step(120_000)
+    assert step.threshold == 20_000
+    assert [step.arrives(waiting, 0) for waiting in (0, 20_000, 20_001, 60_000)] == [False, False, True, True]
+    assert Step(6_000).threshold == 3000
+
+
 def test_no_such_discipline() -> None:
-    with pytest.raises(ValueError, match="droptail, red, codel"):
+    with pytest.raises(ValueError, match="droptail, red, codel, step"):
         make("fifo", 1, 1, Random(0))
 
 

@@ -141,7 +141,7 @@ def test_codel_keeps_the_queue_short() -> None:
     assert codel.early > 0 == tail.early
 
 
-@pytest.mark.parametrize("discipline", ["red", "codel"])
+@pytest.mark.parametrize("discipline", ["red", "codel", "step"])
 def test_with_ecn_a_discipline_marks_and_drops_nothing(discipline: str) -> None:
     result = measure(Cell(discipline=discipline, ecn=True, duration=20, warmup=10, queue="4bdp"))
     assert result.marked > 0 == result.early == result.dropped == result.retransmitted

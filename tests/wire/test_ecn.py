@@ -130,3 +130,51 @@ def test_with_offload_too(namespace: Namespace, down: bool) -> None:
         with stack_end, kernel_end:
             assert tcp_info(stack_end)[0] & tcp_info(kernel_end)[0] & OPT_ECN
         assert (kernel_counter("InECT0Pkts") if down else driver.stack.counters.InECT0Pkts) > 10
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["kernel sends", "stack sends"])
+def test_dctcp_and_a_kernel_without(namespace: Namespace, sends: bool) -> None:
+    """The kernel asks for RFC 3168's ECN: marks slow both down, whoever echoes them how (RFC 8257 section 3.3, last paragraph)."""
+    device = ImpairedDevice(namespace.add_tun(), Impairment(mark=0.05), seed=1)
+    sysctl("net.ipv4.tcp_ecn", 1)
+    with Driver(Stack(device, (STACK,), {"tcp_congestion_control": "dctcp"})) as driver:
+        stack_end, kernel_end = exchange(*connected(driver, False), down=sends)
+        with stack_end, kernel_end:
+            (ours, our_threshold), (theirs, their_threshold) = tcp_info(stack_end), tcp_info(kernel_end)
+        assert ours & theirs & OPT_ECN
+        assert our_threshold < 1000 if sends else their_threshold < 1000
+        assert driver.stack.counters.TCPSackRecovery == 0 == kernel_counter("TCPSackRecovery"), "for nothing was lost"
+
+
+def test_dctcp_asks_a_kernel_without(namespace: Namespace) -> None:
+    """Its SYN may be marked, so that only a listener that has DCTCP agrees (tcp_ecn_create_request()): NewReno is left."""
+    tun = namespace.add_tun()
+    sysctl("net.ipv4.tcp_ecn", 1)
+    with Driver(Stack(tun, (STACK,), {"tcp_congestion_control": "dctcp"})) as driver:
+        stack_end, kernel_end = exchange(*connected(driver, True), down=False)
+        with stack_end, kernel_end:
+            assert tcp_info(stack_end)[0] == tcp_info(kernel_end)[0] == 0
+        assert driver.stack.counters.TCPSackRecovery == 0
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["kernel sends", "stack sends"])
+@pytest.mark.parametrize("active", [False, True], ids=["kernel asks", "stack asks"])
+def test_dctcp_at_both_ends(namespace: Namespace, active: bool, sends: bool) -> None:
+    """Where the kernel has it: agreed, exact, and little is lost of CWND for few marks."""
+    if "dctcp" not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split():
+        pytest.skip("this kernel has no dctcp")
+    device = ImpairedDevice(namespace.add_tun(), Impairment(mark=0.02), seed=1)
+    sysctl("net.ipv4.tcp_congestion_control", "dctcp")
+    with Driver(Stack(device, (STACK,), {"tcp_congestion_control": "dctcp"})) as driver:
+        if active:
+            listener = socket.create_server((KERNEL, 7))
+            listener.settimeout(10)
+            pair = create_connection(driver, (KERNEL, 7), timeout=10), lambda: listener.accept()[0]
+        else:
+            server = create_server(driver, (STACK, 7))
+            server.settimeout(10)
+            pair = socket.create_connection((STACK, 7), timeout=30), lambda: server.accept()[0]
+        stack_end, kernel_end = exchange(*pair, down=active != sends)
+        with stack_end, kernel_end:
+            assert tcp_info(stack_end)[0] & tcp_info(kernel_end)[0] & OPT_ECN
+        assert driver.stack.counters.TCPSackRecovery == 0 == kernel_counter("TCPSackRecovery")

@@ -4,10 +4,17 @@ from fastnet.config import no_such
 from fastnet.tcp.congestion.base import CongestionControl, check
 from fastnet.tcp.congestion.bbr import Bbr
 from fastnet.tcp.congestion.cubic import Cubic
+from fastnet.tcp.congestion.dctcp import Dctcp
 from fastnet.tcp.congestion.newreno import NewReno
 from fastnet.tcp.congestion.unlimited import Unlimited
 
-ALGORITHMS: dict[str, type[CongestionControl]] = {"bbr": Bbr, "cubic": Cubic, "none": Unlimited, "reno": NewReno}
+ALGORITHMS: dict[str, type[CongestionControl]] = {
+    "bbr": Bbr,
+    "cubic": Cubic,
+    "dctcp": Dctcp,
+    "none": Unlimited,
+    "reno": NewReno,
+}
 """What ``tcp_congestion_control`` may name. Add a class of yours here, or give it to one connection."""
 
 
@@ -20,6 +27,12 @@ def algorithm(name: str) -> type[CongestionControl]:
         return ALGORITHMS[name]
     except KeyError:
         raise ValueError(no_such("congestion control", name, sorted(ALGORITHMS))) from None
+
+
+def needs_ecn(name: str) -> bool:
+    """Does the congestion control of this name need ECN (TCP_CONG_NEEDS_ECN)? One that is not there does not."""
+    kind = ALGORITHMS.get(name)
+    return kind is not None and kind.needs_ecn
 
 
 def checked(kind: type[CongestionControl], mss: int) -> type[CongestionControl]:

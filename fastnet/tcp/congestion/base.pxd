@@ -49,6 +49,7 @@ cdef class CongestionControl:
     cpdef restarted(self, long long now)
     cpdef unused(self, long long used, long long now)
     cpdef marked(self, long long in_flight, long long now)
+    cpdef echoed(self, Acknowledgment ack, bint marked)
     cpdef bint paces(self) except -1
     cpdef Py_ssize_t pacing_rate(self) except? -1
     cpdef bint samples(self) except -1

@@ -6,7 +6,7 @@ To write one in Python, subclass ``CongestionControl``, override what differs, a
 
 Which segments are lost, what is retransmitted and how CWND comes down during recovery is not its business (``recovery.py``). One that
 builds a model of the path asks for more: ``paces`` for pacing, ``samples`` for a measure of the rate with each ACK; then CWND is its own
-business in recovery too.
+business in recovery too. One that goes by the share of packets that were marked sets ``needs_ecn`` (RFC 8257).
 """
 
 NO_THRESHOLD = 0x7FFFFFFF
@@ -89,6 +89,9 @@ class CongestionControl:
     """
 
     name = "slow start"
+    needs_ecn = False
+    """True: its connections ask for ECN whatever tcp_ecn says, all their packets may be marked, the receiver says exactly which were
+    (RFC 8257 section 3.2), and ``echoed`` and ``marked`` are called. Linux's TCP_CONG_NEEDS_ECN."""
 
     __slots__ = ("cwnd", "mss", "ssthresh")
 
@@ -173,6 +176,12 @@ class CongestionControl:
     def marked(self, in_flight: int, now: int) -> None:
         """The peer saw a mark (RFC 3168), once a round trip, where fastnet_abe is 1: as a loss, unless it may be less (RFC 8511)."""
         self.reduce(in_flight, now)
+
+    def echoed(self, ack: Acknowledgment, marked: bool) -> None:
+        """An ACK, in recovery or not, and before ``marked``; only for one that ``needs_ecn``, where the peer has agreed to ECN.
+
+        :param marked: it has ECE: what it is for had met congestion
+        """
 
     def paces(self) -> bool:
         """Is what it lets out to be spread over time?"""
