@@ -208,7 +208,7 @@ class Drawing:
         name = self.pick("nodelay", "cork", "sndbuf", "rcvbuf", "keepalive", "user_timeout", "congestion", "ttl", "pacing", "unsent")
         values: dict[str, tuple[Any, ...]] = {
             "nodelay": (0, 1), "cork": (0, 1), "sndbuf": (4608, 20000, 1 << 20), "rcvbuf": (2304, 20000, 1 << 20), "keepalive": (0, 1, 30),
-            "user_timeout": (0, 1, 1000, 90_000), "congestion": ("cubic", "bbr", "reno", "none"), "ttl": (0, 1, 255),
+            "user_timeout": (0, 1, 1000, 90_000), "congestion": ("cubic", "bbr", "reno", "none", "dctcp"), "ttl": (0, 1, 255),
             "pacing": (0, 10_000, 1_000_000, 1 << 40), "unsent": (0, 1, 5000, 1 << 30),
         }  # fmt: skip
         return [name, self.pick(*values[name])]

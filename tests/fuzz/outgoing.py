@@ -11,6 +11,7 @@ import struct
 from fastnet._flow import FourTuple
 from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.numbers import ECT_0
 from fastnet.tcp.recovery import Recovery
 from tests.fuzz.device import Left
 from tests.fuzz.invariants import UNSYNCHRONIZED
@@ -76,10 +77,11 @@ def read_options(raw: bytes) -> dict[int, bytes]:
     return found
 
 
-def read(left: Left, mtu: int, chosen: bool = False) -> Sent | None:
+def read(left: Left, mtu: int, chosen: bool = False, dctcp: bool = False) -> Sent | None:
     """A packet that left; None when it is not TCP. It must be in order.
 
     :param chosen: a policy may have chosen the options of a SYN-ACK, byte by byte
+    :param dctcp: some connection may have DCTCP, whose every packet may be marked
     """
     packet = left.packet
     assert packet[0] == 0x45, "an IPv4 header without options"
@@ -105,16 +107,16 @@ def read(left: Left, mtu: int, chosen: bool = False) -> Sent | None:
     assert 20 + offset + sent.size <= mtu, "longer than the device takes"
     if not left.is_checked:
         assert good_sum(packet[12:20] + struct.pack(">HH", TCP, len(packet) - 20) + packet[20:]), "the TCP checksum"
-    check_flags(sent)
+    check_flags(sent, dctcp)
     return sent
 
 
-def check_flags(sent: Sent) -> None:
+def check_flags(sent: Sent, dctcp: bool) -> None:
     flags = sent.flags
     assert not (flags & SYN and flags & (FIN | RST)), "a SYN with FIN or RST"
     assert flags & (SYN | ACK | RST), "neither SYN nor ACK nor RST"
     assert not (flags & RST and sent.data), "a RST with data"
-    assert not (sent.tos & 3 and not sent.data) and sent.tos & 3 != 3, "ECN: only data may be marked, and not by us"
+    assert sent.tos & 3 == 0 or sent.tos & 3 == ECT_0 and (sent.data or dctcp), "ECN: only data may be marked, and not by us"
     assert not (flags & RST and flags & (ECE | CWR)) and not (flags & CWR and not sent.data and not flags & SYN), "ECN flags"
     assert flags & SYN or not {MSS, WSCALE, SACK_OK} & sent.options.keys(), "options that only a SYN has"
 

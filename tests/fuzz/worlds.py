@@ -63,6 +63,7 @@ class WireWorld:
         self.packets = 0
         self.turn = 0
         self.chosen = any(step[0] == "policy" for step in case["steps"])
+        self.dctcp = "dctcp" in repr(case)
         if not any(step[0] in ("again", "raw") for step in case["steps"]):
             # Packets that are changed at random may be good, and carry anything.
             self.user.expected = expected_text
@@ -113,7 +114,7 @@ class WireWorld:
             # Who has gone in the meantime may have said a last word, before somebody else had its ends.
             flows = {ends_of(connection.handshake.flow): connection for connection in (*connections, *now_there)}
         for left in packets:
-            sent = read(left, self.device.mtu, self.chosen)
+            sent = read(left, self.device.mtu, self.chosen, self.dctcp)
             self.sent.append(left.packet)
             self.digest.update(left.packet)
             if sent is None:
@@ -244,6 +245,7 @@ class TwinsWorld:
         self.users[1].seed = 1 << 32
         self.packets = 0
         self.chosen = any(step[:1] == ["on"] and step[2][0] == "policy" for step in case["steps"])
+        self.dctcp = "dctcp" in repr(case)
         self.quiet = 0
         self.before: tuple[int, ...] = ()
         self.most_quiet = 10_000
@@ -319,7 +321,7 @@ class TwinsWorld:
         for watched in self.watched:
             moved += len(watched.left)
             for left in watched.left:
-                read(left, watched.mtu, self.chosen)
+                read(left, watched.mtu, self.chosen, self.dctcp)
             watched.left.clear()
         now = self.situation()
         self.quiet = self.quiet + moved if now == self.before else 0
