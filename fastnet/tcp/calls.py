@@ -92,6 +92,7 @@ class UserCalls(Tcb):
         self.patience = None
         self.congestion = None
         self.ack_due = False
+        self.pushed = False
         self.queued = False
         self.fin_received = False
         self.orphan = False
@@ -176,6 +177,9 @@ class UserCalls(Tcb):
         if receiver.urgent >= 0 and self.urgent_left() == 0:
             # Read to its end. Kept, it would lie ahead again after 2 GB.
             receiver.urgent = -1
+        if self.pushed and receiver.acked != self.rcv_nxt and receiver.buffer.length == 0 and not receiver.pingpong and self.id >= 0:
+            # All is read that the peer wrote, and no answer is to be expected: the peer may wait for this ACK (tcp_cleanup_rbuf()).
+            self.acknowledge_soon()
         if self.id >= 0 and receiver.buffer.length == 0 and receiver.buffer.allocated:
             # What a burst needed is given back (``Connection.give_back``), however late the reader comes.
             self.wake_at(self.heard_at + SECOND)

@@ -5,7 +5,7 @@ Segments only note what has to be sent; ``send_pending`` sends it when the batch
 
 from errno import ECONNRESET, EPIPE, ETIMEDOUT
 
-from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, RST, SYN, URG, Segment
+from fastnet._headers import ACK, FIN, OPTION_SACK, OPTION_TIMESTAMPS, PSH, RST, SYN, URG, Segment
 from fastnet.tcp.calls import UserCalls
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
@@ -35,6 +35,9 @@ IDLE = SECOND
 SAME_AGAIN = 500 * MILLISECOND
 """No answer to the same empty segment before that, and twice that the next time, whatever tcp_invalid_ratelimit says."""
 MAX_REPEATS = 16
+
+EACH_BEHIND_A_GAP = 3
+"""Full segments behind the first gap that are acknowledged one by one, however many come together (TCP_FASTRETRANS_THRESH)."""
 
 TIMESTAMP_LIFE = 24 * 24 * 3600 * SECOND
 """After so long without a segment, TS.Recent says nothing: a clock of 1 ms has gone half its way round (RFC 7323 section 5.5)."""
@@ -364,10 +367,11 @@ class Connection(UserCalls):
                 self.count_duplicate(reported)
             else:
                 self.context.counters.TCPOFODrop += 1
-            if self.handshake.sack:
+            if self.handshake.sack and ahead > EACH_BEHIND_A_GAP * receiver.largest_segment:
                 self.acknowledge_soon()
             else:
-                # One for each: without SACK, their number is all that the peer has to go by (RFC 5681 section 4.2).
+                # One for each: without SACK, their number is all that the peer has to go by (RFC 5681 section 4.2). With SACK, the first
+                # three behind a gap: where ACKs are lost too, one of them arrives, and no timeout is needed (__tcp_ack_snd_check()).
                 self.put(self.snd_nxt, ACK, now)
             return
         skip = MASK + 1 - ahead & MASK
@@ -400,6 +404,7 @@ class Connection(UserCalls):
         elif skip or size < seg.payload_length - skip:
             self.ack_due = True
         receiver.data_came(seg.segment_size or seg.payload_length, self.receive_mss(), now)
+        self.pushed = seg.flags & PSH != 0 or seg.payload_length < receiver.largest_segment
         if (self.rcv_nxt - receiver.rtt_edge & MASK) < HALF:
             self.measure_round_trip(seg, now)
         self.send_soon()

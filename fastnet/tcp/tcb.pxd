@@ -35,6 +35,7 @@ cdef class Tcb(Endpoint):
     cdef public unsigned char fin_received
     cdef public unsigned char nodelay
     cdef public unsigned char ack_due
+    cdef public unsigned char pushed
     cdef public unsigned char queued
     cdef public signed char pmtudisc
     cdef public unsigned char fragment

@@ -30,6 +30,7 @@ class Tcb(Endpoint):
     :ivar fragment: its packets leave without DF
     :ivar user_mss: the largest segment that the program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
+    :ivar pushed: the last segment of text ended what the peer wrote: it has PSH, or is not full (ICSK_ACK_PUSHED)
     :ivar queued: True while it waits in ``Context.outbox``
     :ivar segs_in, segs_out: segments of the connection that came and went, modulo 2^32; what a device cuts or joins counts as segments
     :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
@@ -37,8 +38,8 @@ class Tcb(Endpoint):
 
     __slots__ = (
         "ack_due", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay", "pmtudisc",
-        "queued", "rcv_adv", "rcv_nxt", "receiver", "segs_in", "segs_out", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "tos",
-        "ts_recent", "ttl", "user_mss",
+        "pushed", "queued", "rcv_adv", "rcv_nxt", "receiver", "segs_in", "segs_out", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd",
+        "tos", "ts_recent", "ttl", "user_mss",
     )  # fmt: skip
 
     context: Context
@@ -57,6 +58,7 @@ class Tcb(Endpoint):
     fin_received: bool
     nodelay: bool
     ack_due: bool
+    pushed: bool
     queued: bool
     ttl: int
     tos: int
