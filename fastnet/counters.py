@@ -158,13 +158,13 @@ class Counters:
     TCPACKSkippedTimeWait: int
     """ACKs not sent from TIME-WAIT for empty segments: within tcp_invalid_ratelimit of the last, or answered already."""
     TCPOrigDataSent: int
-    """Packets of new data sent."""
+    """Segments of new data sent. Here and in what follows, a packet that the device cuts is as many segments (tcp_skb_pcount())."""
     TCPFastRetrans: int
-    """Packets sent again in fast recovery."""
+    """Segments sent again in fast recovery."""
     TCPSlowStartRetrans: int
-    """Packets sent again after a timeout."""
+    """Segments sent again after a timeout."""
     TCPLostRetransmit: int
-    """Retransmissions that were lost too."""
+    """Segments sent again that were lost too."""
     TCPSackRecovery: int
     """Fast recoveries begun, with SACK."""
     TCPRenoRecovery: int

@@ -326,7 +326,7 @@ class Recovery:
         self.reorder_deadline = 0
         if tcb.handshake.sack:
             if board.sacked or self.state != OPEN or board.rack.reordering_seen:
-                wait = board.lose_overdue(now, self.reordering_window())
+                wait = board.lose_overdue(now, self.reordering_window(), self.congestion.mss)
                 if wait:
                     self.reorder_deadline = now + wait
         elif self.state == RECOVERY:
@@ -506,7 +506,7 @@ class Recovery:
         again = board.lost_again
         lost = board.lost
         wait = self.reordering_window() if tcb.handshake.sack else 0
-        board.lose_at_timeout(now, wait)
+        board.lose_at_timeout(now, wait, self.congestion.mss)
         if self.rates is not None:
             self.rates.newly_lost += board.lost - lost
         tcb.context.counters.TCPLostRetransmit += board.lost_again - again

@@ -57,13 +57,13 @@ cdef class Scoreboard:
     @cython.locals(rack=Rack)
     cpdef deliver(self, Flight flight, long long now)
     @cython.locals(losses=LostFlights)
-    cpdef lose(self, Flight flight)
+    cpdef lose(self, Flight flight, long long mss)
     @cython.locals(flight=Flight)
     cpdef Py_ssize_t lose_first(self, unsigned int size) except? -1
     @cython.locals(rack=Rack, order=SendOrder, due=cython.longlong, flight=Flight, last=Flight)
-    cpdef Py_ssize_t lose_overdue(self, long long now, long long wait) except? -1
+    cpdef Py_ssize_t lose_overdue(self, long long now, long long wait, long long mss) except? -1
     @cython.locals(order=SendOrder, head=Flight, due=cython.longlong, flight=Flight)
-    cpdef lose_at_timeout(self, long long now, long long wait)
+    cpdef lose_at_timeout(self, long long now, long long wait, long long mss)
     @cython.locals(i=cython.Py_ssize_t, flight=Flight)
     cpdef lose_larger(self, long long mss)
     @cython.locals(flight=Flight)

@@ -24,7 +24,7 @@ class Scoreboard:
     :ivar copies: how many flights of that there are, 2: or more; ``copied_at``: of the last of them, when the copy before its last one went
         out, ms modulo 2^32
     :ivar original: the present ACK delivered something that was sent only once, before ``timed_out_at`` (RFC 5682)
-    :ivar lost_again: retransmissions that were found lost too
+    :ivar lost_again: segments that were sent again and found lost too
     :ivar most: flights that there may be at once; twice as many where SACK blocks beside retransmissions cut each of them in two
     :ivar untaken: SACK blocks that were not taken in full because there were so many
     """
@@ -263,8 +263,8 @@ class Scoreboard:
             self.copies = min(self.copies + 1, 2)
         rack.delivered(flight.sent_at, flight.end, flight.retransmitted, now)
 
-    def lose(self, flight: Flight) -> None:
-        """A flight is to be sent again."""
+    def lose(self, flight: Flight, mss: int) -> None:
+        """A flight is to be sent again. ``mss``: bytes of a whole segment, of which it may be several."""
         losses = self.losses
         if losses is None or self.lost == 0:
             # What is left in an older one is not lost, and may be so far behind that its numbers seem to lie ahead.
@@ -274,7 +274,7 @@ class Scoreboard:
         self.lost += flight.end - flight.seq & MASK
         losses.push(flight)
         if flight.retransmitted:
-            self.lost_again += 1
+            self.lost_again += ((flight.end - flight.seq & MASK) + mss - 1) // mss
 
     def lose_first(self, size: int) -> int:
         """At least the first ``size`` bytes on their way are to be sent again; how many bytes that is."""
@@ -285,13 +285,14 @@ class Scoreboard:
             return 0
         if (flight.end - flight.seq & MASK) > size:
             self.split(self.head, flight.seq + size & MASK)
-        self.lose(flight)
+        self.lose(flight, size)
         return flight.end - flight.seq & MASK
 
-    def lose_overdue(self, now: int, wait: int) -> int:
+    def lose_overdue(self, now: int, wait: int, mss: int) -> int:
         """RACK: what was sent before something that has arrived, and a round trip and a reordering window ago, is lost.
 
         :param wait: the reordering window, ns
+        :param mss: bytes of a whole segment
         :returns: how long until the next would be, ns; 0 when there is none (RFC 8985 section 6.2 step 5)
         """
         rack = self.rack
@@ -299,23 +300,23 @@ class Scoreboard:
         due = now - rack.rtt - wait
         flight = order.first()
         while flight is not None and flight.sent_at <= due and rack.is_later_than(flight.sent_at, flight.end):
-            self.lose(flight)
+            self.lose(flight, mss)
             flight = order.first()
         if flight is None:
             return 0
         last = order.last_before(rack)
         return last.sent_at - due if last is not None else 0
 
-    def lose_at_timeout(self, now: int, wait: int) -> None:
+    def lose_at_timeout(self, now: int, wait: int, mss: int) -> None:
         """The retransmission timer fired: the first flight is lost, and all that RACK's clock has run out for (section 6.3)."""
         order = self.need_order()
         head = self.flights[self.head]
         if head.is_on_its_way():
-            self.lose(head)
+            self.lose(head, mss)
         due = now - self.rack.rtt - wait
         flight = order.first()
         while flight is not None and flight.sent_at <= due:
-            self.lose(flight)
+            self.lose(flight, mss)
             flight = order.first()
 
     def lose_larger(self, mss: int) -> None:
@@ -323,7 +324,7 @@ class Scoreboard:
         for i in range(self.head, len(self.flights)):
             flight = self.flights[i]
             if not flight.sacked and not flight.lost and (flight.end - flight.seq & MASK) > mss:
-                self.lose(flight)
+                self.lose(flight, mss)
 
     def is_reneged(self) -> bool:
         """Does the peer not acknowledge what it said it has (RFC 2018 section 8)? Its SACK lies where its ACK should have gone on."""

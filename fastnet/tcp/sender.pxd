@@ -96,7 +96,7 @@ cdef class Sender:
     cpdef bint may_send_small(self, Tcb tcb, long long size, long long unsent, long long in_flight, long long now) except -1
     cpdef note_rates(self, Tcb tcb, Rates rates, long long size, long long now)
     @cython.locals(seq=cython.uint, recovery=Recovery)
-    cpdef went_out(self, Tcb tcb, long long size, long long now)
+    cpdef went_out(self, Tcb tcb, long long size, unsigned int segs, long long now)
     @cython.locals(recovery=Recovery)
     cpdef set_timer(self, Tcb tcb, long long now)
     @cython.locals(wait=cython.longlong)

@@ -366,7 +366,7 @@ class Sender:
                 if unsent == 0 and self.fin_queued:
                     self.fin_sent = True
                     tcb.put(tcb.snd_nxt, FIN | ACK, now)
-                    self.went_out(tcb, 1, now)
+                    self.went_out(tcb, 1, 1, now)
                 break
             if size > room:
                 size = min(size, room // mss * mss)
@@ -385,9 +385,10 @@ class Sender:
                     flags |= FIN
             segs = tcb.segs_out
             sent = tcb.put_data(tcb.snd_nxt, flags, self.buffer, in_flight, size, self.urgent, now)
-            self.data_segs = self.data_segs + tcb.segs_out - segs & MASK
+            segs = tcb.segs_out - segs & MASK
+            self.data_segs = self.data_segs + segs & MASK
             self.fin_sent = sent == size and flags & FIN != 0
-            self.went_out(tcb, sent + self.fin_sent, now)
+            self.went_out(tcb, sent + self.fin_sent, segs, now)
             room -= sent
             total += sent
         return total
@@ -412,7 +413,7 @@ class Sender:
         sent = tcb.put_data(tcb.snd_nxt, ACK, self.buffer, in_flight, size, self.urgent, now)
         self.data_segs = self.data_segs + 1 & MASK
         tcb.handshake.mss -= size - mss
-        self.went_out(tcb, sent, now)
+        self.went_out(tcb, sent, 1, now)
         return sent
 
     def may_send_small(self, tcb: Tcb, size: int, unsent: int, in_flight: int, now: int) -> bool:
@@ -434,8 +435,8 @@ class Sender:
         # Nagle: the last small piece waits for the ACK of what is on its way. Not where the buffer is full: no byte could join it before.
         return in_flight == 0 or tcb.nodelay or self.buffer.length >= self.limit
 
-    def went_out(self, tcb: Tcb, size: int, now: int) -> None:
-        """New sequence numbers are on their way."""
+    def went_out(self, tcb: Tcb, size: int, segs: int, now: int) -> None:
+        """New sequence numbers are on their way, in so many segments."""
         seq = tcb.snd_nxt
         tcb.snd_nxt = seq + size & MASK
         recovery = self.recovery
@@ -443,7 +444,7 @@ class Sender:
         if recovery.rates is not None:
             self.note_rates(tcb, recovery.rates, size, now)
         self.sent_at = now
-        tcb.context.counters.TCPOrigDataSent += 1
+        tcb.context.counters.TCPOrigDataSent += segs
 
     def note_rates(self, tcb: Tcb, rates: Rates, size: int, now: int) -> None:
         """So many numbers went out just now."""
@@ -576,7 +577,7 @@ class Sender:
             size = min(self.buffer.length, tcb.snd_wnd, tcb.send_mss())
             size = tcb.put_data(tcb.snd_nxt, ACK | PSH, self.buffer, 0, size, self.urgent, now)
             self.data_segs = self.data_segs + 1 & MASK
-            self.went_out(tcb, size, now)
+            self.went_out(tcb, size, 1, now)
             self.retransmit_at = now + self.rtt.rto
             return True
         if tcb.gave_up(self.unanswered, self.waiting_since, now):

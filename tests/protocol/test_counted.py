@@ -132,7 +132,7 @@ def test_retransmissions_that_a_device_cuts() -> None:
         if sum(again) == 5000:
             break
     assert sum(again) == 5000 and max(again) > 1000, "otherwise nothing was cut"
-    assert counts(wire, "TcpRetransSegs", "TCPFastRetrans", "TCPSlowStartRetrans") == [5, 5, 0]
+    assert counts(wire, "TcpRetransSegs", "TCPFastRetrans", "TCPSlowStartRetrans", "TCPOrigDataSent") == [5, 5, 0, 10]
     told = TcpInfo.of(tcp_info(client, None, wire.now))
     assert (told.total_retrans, told.bytes_retrans, told.data_segs_out) == (5, 5000, 15)
 

@@ -161,7 +161,7 @@ def test_retransmissions_are_paced_too() -> None:
     recovery.congestion.cwnd = 10 * MSS
     for flight in recovery.board.flights[1:]:
         if not flight.lost:
-            recovery.board.lose(flight)
+            recovery.board.lose(flight, 1460)
     connection.send_soon()
     sent = [0.0 for _ in wire.sent()] + [when for when, _ in wire.wait(0.02)]
     assert len(sent) == 9 and sent.count(0.0) == 2

@@ -347,7 +347,7 @@ def test_recovery_never_stands_still() -> None:
     assert talk.congestion.cwnd == MSS
     # The retransmission is found lost too, by a timer, while nothing else has arrived.
     board = talk.recovery.board
-    board.lose(board.flights[board.head])
+    board.lose(board.flights[board.head], 1460)
     assert talk.recovery.pipe(talk.connection) == 0
     talk.recovery.reduce_in_proportion(talk.connection, 0, False)
     assert talk.congestion.cwnd == MSS

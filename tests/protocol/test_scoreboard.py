@@ -69,7 +69,8 @@ class Model:
 
     def lose(self, flight: Plain) -> None:
         flight.lost = True
-        self.lost_again += flight.again
+        if flight.again:
+            self.lost_again += -(-(flight.end - flight.seq) // MSS)
 
     def lose_overdue(self, board: Scoreboard, now: int, wait: int, base: int) -> int:
         longest = 0
@@ -163,7 +164,7 @@ def test_against_a_plain_list(seed: int) -> None:
             told(board, model, board.timed_out_at)
         elif action < 0.75:
             wait = draw.choice([0, 100, 10_000])
-            assert board.lose_overdue(now, wait) == model.lose_overdue(board, now, wait, base)
+            assert board.lose_overdue(now, wait, MSS) == model.lose_overdue(board, now, wait, base)
         elif action < 0.92:
             flight, plain = board.next_lost(), model.first_lost()
             if flight is not None and plain is not None:
@@ -173,7 +174,7 @@ def test_against_a_plain_list(seed: int) -> None:
                 (plain,) = [one for one in model.flights if one.seq == plain.seq]
                 plain.sent_at, plain.again, plain.lost = now, True, False
         elif action < 0.95:
-            board.lose_at_timeout(now, 500)
+            board.lose_at_timeout(now, 500, MSS)
             model.lose_at_timeout(board, now, 500)
         elif action < 0.97:
             board.restore()
@@ -230,7 +231,7 @@ def test_a_list_that_is_over_is_let_go() -> None:
     for i in range(1000):
         board.sent(10 * i, 10 * i + 10, i + 1)
     board.sack(20, 30, MSS, 2000)
-    board.lose_overdue(2000, 0)
+    board.lose_overdue(2000, 0, MSS)
     assert board.order is not None and board.losses is not None
     for i in range(1, 1000):
         board.cumulative(10 * i, 3000)
@@ -251,3 +252,14 @@ def test_nothing_is_kept_for_ever_of_what_is_sent_while_something_is_missing() -
         board.cumulative(100 * (i - 10), i + 41)
         assert board.order is not None and len(board.order.queue) <= 120
     assert all(isinstance(flight, Flight) for flight in board.order.queue)
+
+
+def test_what_is_lost_again_counts_in_segments() -> None:
+    """A retransmission of several segments, cut by the device, is as many that were lost (tcp_mark_skb_lost())."""
+    board = Scoreboard()
+    board.sent(0, 3 * MSS + 1, 1000)
+    board.lose(board.flights[0], MSS)
+    assert board.lost_again == 0
+    board.sent_again(board.flights[0], 3 * MSS + 1, 2000)
+    board.lose_at_timeout(3000, 0, MSS)
+    assert board.lost_again == 4
