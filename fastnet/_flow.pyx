@@ -142,6 +142,13 @@ cdef class FourTuple:
         return address >> (width - min(bits, width))
 
     @property
+    def remote_number(self) -> int:
+        """The remote address as a number: of 32 bits for IPv4, of 128 for IPv6."""
+        if is_v4(self.remote_hi, self.remote_lo):
+            return self.remote_lo & 0xffffffffU
+        return int(self.remote_hi) << 64 | self.remote_lo
+
+    @property
     def local_address(self) -> str:
         """The local address as text."""
         return _text(self.local_hi, self.local_lo)

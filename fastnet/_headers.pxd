@@ -6,9 +6,7 @@ from fastnet._flow cimport FourTuple
 from fastnet._ring cimport PacketRing
 
 cdef enum:
-    # Bytes without options.
-    IPV4_HEADER = 20
-    TCP_HEADER = 20
+    # Bytes.
     ICMP_HEADER = 8
     PROTOCOL_ICMP = 1
     PROTOCOL_TCP = 6

@@ -19,6 +19,7 @@ from fastnet._bytes cimport load16, load32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
+from fastnet._path cimport IPV4_HEADER, TCP_HEADER
 from fastnet._ring cimport OWN, PacketRing, length_at, packet_at
 
 

@@ -36,8 +36,6 @@ from fastnet.tcp.timewait import TimeWait
 TCP = 6
 LARGEST = 65535
 """Bytes of the longest IPv4 packet: what a device with offload takes and gives."""
-HEADERS = 20 + 60
-"""Bytes of its headers, with all options of TCP."""
 MULTICAST = 224 >> 4
 LOOPBACK = 127
 BROADCAST = 0xFFFFFFFF
@@ -100,11 +98,10 @@ class Stack:
         self.loops = bool(getattr(device, "loops_back", False))
         self.batch = SegmentBatch(self.received, self.addresses, self.loops)
         self.sending = PacketRing(slots, max(largest, 128))
-        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload)
+        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload, device.mtu)
         self.context = Context(
             self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), device.mtu, not self.own.is_single()
         )
-        self.context.largest = LARGEST - HEADERS if offload else 0
         self.context.cookies = CookieJar(random)
         self.context.challenges = ChallengeBudget(random)
         self.context.fast_open = FastOpen(self.settings, self.counters, random)

@@ -274,7 +274,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
         "rttvar": handshake.rtt // 2 // MICROSECOND,
         "snd_ssthresh": NO_THRESHOLD,
         "snd_cwnd": 10,
-        "advmss": (min(connection.user_mss, connection.context.mss) if connection.user_mss else connection.context.mss) - headers,
+        "advmss": connection.mss_to_offer() - headers,
         "reordering": REORDERING,
         "min_rtt": handshake.rtt // MICROSECOND,
         "snd_wnd": connection.snd_wnd,

@@ -78,6 +78,7 @@ class UserCalls(Tcb):
         self.timer = -1
         self.context = context
         self.handshake = handshake
+        self.path = context.writer.path_of(handshake.flow)
         self.state = state
         self.heard_at = now
         context.attach(handshake.flow, self)
@@ -96,11 +97,7 @@ class UserCalls(Tcb):
         self.fin_received = False
         self.orphan = False
         self.nodelay = False
-        self.ttl = 0
-        self.tos = 0
-        self.user_mss = 0
         self.pmtudisc = 0
-        self.fragment = False
         self.send_limit = 0
         self.receive_limit = 0
         self.error = 0
@@ -314,6 +311,13 @@ class UserCalls(Tcb):
             if recovery.rates is not None or recovery.congestion.paces() or recovery.congestion.samples():
                 recovery.need_rates(self)
 
+    def change_path(self, ttl: int | None = None, tos: int | None = None) -> None:
+        """Change what the connection's packets look like.
+
+        :param ttl: time to live, 1 to 255; ``tos``: 0 to 255; None each: as it was
+        """
+        self.path = self.path.copy(ttl=ttl, tos=tos)
+
     def set_path_discovery(self, rule: int) -> None:
         """IP_MTU_DISCOVER: whether segments follow the path's MTU, and whether packets leave with DF.
 
@@ -328,7 +332,7 @@ class UserCalls(Tcb):
     def path_mtu(self) -> int:
         """IP_MTU: bytes of the largest packet that routers are known to let through to the peer, as far as anybody has asked."""
         paths = self.context.paths
-        path = paths.known.get(self.handshake.flow.remote_network(32))
+        path = paths.known.get(self.handshake.flow.remote_number)
         return paths.device_mtu if path is None or path.found else path.mtu
 
     def need_patience(self) -> Patience:

@@ -59,27 +59,24 @@ class FastConnection(ActiveConnection):
         fast_open: FastOpen = context.fast_open
         cookie = fast_open.cookie_for(handshake.flow, self.cookieless, now)
         with_data = fast_open.may_send_data(handshake.flow, self.cookieless, now)
-        mss = min(self.user_mss, context.mss) if self.user_mss else context.mss
+        mss = self.mss_to_offer()
         options = syn_options(handshake, mss, now // MILLISECOND + handshake.ts_offset & MASK, 0)
         if cookie is not None:
             options += fast_open_option(cookie)
             self.asked = True
         if not with_data:
             self.failure = COOKIE_UNAVAILABLE
-        if self.ttl or self.tos or self.fragment:
-            context.writer.dress(self.ttl, self.tos, self.fragment)
         sender = self.sender
         if sender is not None and with_data:
             room = min(fast_open.mss_of(handshake.flow, DEFAULT_SEND_MSS), mss) - len(options)
             self.syn_data = max(0, min(sender.buffer.length, room))
         if sender is not None and self.syn_data:
             context.writer.syn_data(
-                handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options, sender.buffer, self.syn_data
+                handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options, sender.buffer, self.syn_data,
+                self.path,
             )
         else:
-            context.writer.verbatim(handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options)
-        if self.ttl or self.tos or self.fragment:
-            context.writer.undress()
+            context.writer.verbatim(handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options, self.path)
 
     def covers_data(self, ack: int) -> bool:
         """Does an ACK cover data of the SYN?"""

@@ -2,6 +2,7 @@ cimport cython
 
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._path cimport Path
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.cookies cimport CookieJar
@@ -42,9 +43,7 @@ cdef class Listener(Tuned):
     cdef public int allowed
     cdef public unsigned int rcv_wnd
     cdef public int rcv_shift
-    cdef public unsigned char ttl
-    cdef public unsigned char tos
-    cdef public unsigned char fragment
+    cdef public Path ipv4
     cdef public unsigned short user_mss
 
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)
@@ -60,6 +59,8 @@ cdef class Listener(Tuned):
     @cython.locals(source=Source)
     cdef bint source_has_room(self, FourTuple flow, bint cookie) except -1
     cpdef enter(self, Request request, long long now)
+    cpdef Path path_of(self, FourTuple flow)
+    cpdef int mss_to_offer(self, Path path) except? -1
     cpdef send_cookie(self, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, seq=cython.uint, rcv_nxt=cython.uint, paws=cython.bint)
     cdef request_segment(self, Request request, Segment seg, long long now)

@@ -69,6 +69,7 @@ class ActiveConnection(Connection):
         offer.retries = 0
         offer.acked = False
         offer.answered_at = 0
+        offer.user_mss = 0
         offer.born = now
         offer.rtt = 0
         offer.source = None
@@ -187,8 +188,8 @@ class ActiveConnection(Connection):
         self.rcv_adv = self.rcv_nxt + offer.rcv_wnd & MASK
         if seg.options & OPTION_MSS:
             offer.mss = max(seg.mss, MIN_SEND_MSS)
-        if self.user_mss:
-            offer.mss = min(offer.mss, self.user_mss)
+        if offer.user_mss:
+            offer.mss = min(offer.mss, offer.user_mss)
         offer.wscale = offer.wscale and seg.options & OPTION_WSCALE != 0
         if offer.wscale:
             offer.snd_shift = seg.wscale

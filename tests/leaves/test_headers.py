@@ -346,8 +346,8 @@ ring_flags = st.integers(0, 255)
 @given(WORDS, WORDS, ring_flags, st.integers(0, 65535), st.booleans(), WORDS, WORDS)
 def test_control(seq: int, ack: int, flags: int, window: int, timestamps: bool, ts_val: int, ts_ecr: int) -> None:
     ring, writer = writer_of()
-    writer.ttl, writer.tos = 33, 0xB8
-    writer.control(FLOW, seq, ack, flags, window, timestamps, ts_val, ts_ecr)
+    path = writer.ipv4.copy(ttl=33, tos=0xB8)
+    writer.control(FLOW, seq, ack, flags, window, timestamps, ts_val, ts_ecr, path=path)
     tcp, packet = built(ring)
     assert (packet.src, packet.dst, packet.ttl, packet.tos, packet.flags) == ("198.18.0.2", "198.18.0.1", 33, 0xB8, "DF")
     assert (tcp.sport, tcp.dport, tcp.seq, tcp.ack, tcp.win) == (80, 40000, seq, ack, window)

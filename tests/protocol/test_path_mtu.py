@@ -7,8 +7,8 @@ from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet
 
 from fastnet.devices import Impairment
+from fastnet.ip.mtus import LARGEST, MtuCache
 from fastnet.tcp.connection import Connection
-from fastnet.tcp.paths import LARGEST, Paths
 from fastnet.twins import Twins
 from tests.pair import Pair, Program, Tap
 from tests.peer import MILLISECOND, SECOND, Peer, Wire, icmp
@@ -107,7 +107,7 @@ def test_other_connections_to_the_same_host_hear_of_it() -> None:
 
 def test_the_memory_for_paths_is_bounded() -> None:
     wire = Wire()
-    paths = Paths(wire.stack.settings, 1500)
+    paths = MtuCache(wire.stack.settings, 1500)
     for target in range(LARGEST + 10):
         assert paths.narrowed(target, 1000, 0)
     assert len(paths.known) == LARGEST and paths.find(9, 0) is None and paths.find(10, 0) is not None

@@ -3,8 +3,8 @@
 from typing import Any
 
 from fastnet.config import Settings
-from fastnet.tcp.numbers import SECOND
 
+SECOND = 1_000_000_000
 LARGEST = 4096
 """Destinations that are remembered. The one that has been known longest makes way for a new one."""
 MIN_MTU = 68
@@ -13,8 +13,8 @@ GUESSED_MTU = 576
 """What to go down to for a router that does not say what it takes (RFC 1191 section 5)."""
 
 
-class Path:
-    """The way to one destination.
+class KnownMtu:
+    """What is known of the way to one destination.
 
     :ivar mtu: bytes of the largest packet that gets there
     :ivar until: when that is no longer believed, ns
@@ -31,7 +31,7 @@ class Path:
         self.found = found
 
 
-class Paths:
+class MtuCache:
     """Destinations with a path that is narrower than the device.
 
     :param device_mtu: bytes of the largest packet that the device takes
@@ -42,9 +42,9 @@ class Paths:
     def __init__(self, settings: Settings, device_mtu: int) -> None:
         self.settings = settings
         self.device_mtu = device_mtu
-        self.known: dict[Any, Path] = {}
+        self.known: dict[Any, KnownMtu] = {}
 
-    def find(self, target: int, now: int) -> Path | None:
+    def find(self, target: int, now: int) -> KnownMtu | None:
         """The path to a destination; None where packets as large as the device takes may be tried."""
         path = self.known.get(target)
         if path is not None and now >= path.until:
@@ -68,7 +68,7 @@ class Paths:
             return False
         until = now + self.settings.mtu_expires * SECOND
         if path is None:
-            self.keep(target, Path(mtu, until, fragment, False))
+            self.keep(target, KnownMtu(mtu, until, fragment, False))
             return True
         news = mtu < path.mtu or path.found or fragment and not path.fragment
         path.mtu = mtu
@@ -85,12 +85,12 @@ class Paths:
         if mtu >= self.device_mtu:
             self.known.pop(target, None)
         elif path is None:
-            self.keep(target, Path(mtu, now + self.settings.mtu_expires * SECOND, False, True))
+            self.keep(target, KnownMtu(mtu, now + self.settings.mtu_expires * SECOND, False, True))
         else:
             path.mtu = mtu
             path.until = now + self.settings.mtu_expires * SECOND
 
-    def keep(self, target: int, path: Path) -> None:
+    def keep(self, target: int, path: KnownMtu) -> None:
         """Remember one more."""
         if len(self.known) >= LARGEST:
             del self.known[next(iter(self.known))]
