@@ -18,6 +18,7 @@ cdef class Path:
     cdef readonly bint fragment
     cdef readonly uint32_t mtu
     cdef readonly uint32_t mss
+    cdef readonly uint32_t default_mss
     cdef readonly uint32_t largest
     # The words of the header that are the same in every packet, as numbers, and their sum.
     cdef uint32_t first

@@ -9,6 +9,7 @@ class Path:
     fragment: bool
     mtu: int
     mss: int
+    default_mss: int
     largest: int
     def __init__(self, version: int, mtu: int, ttl: int = 64, tos: int = 0, fragment: bool = False, largest: int = 0) -> None: ...
     def copy(

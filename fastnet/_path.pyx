@@ -22,6 +22,7 @@ cdef class Path:
     :raises OverflowError: a number that its field cannot take
     :ivar header: bytes of its IP header
     :ivar mss: bytes of TCP options and data in the largest packet (RFC 9293 section 3.7.1)
+    :ivar default_mss: what a peer takes that does not say (RFC 9293 section 3.7.1, MUST-15)
     """
 
     def __init__(
@@ -42,6 +43,7 @@ cdef class Path:
         self.fragment = fragment
         self.mtu = mtu
         self.mss = mtu - header - TCP_HEADER
+        self.default_mss = 536 if version == 4 else 1220
         self.largest = largest
         if version == 4:
             self.first = 0x45000000U | (<uint32_t>tos << 16)
@@ -53,7 +55,6 @@ cdef class Path:
 
     def copy(self, *, ttl=None, tos=None, mtu=None, fragment=None) -> Path:
         """The same path but for what is given; itself where nothing differs. Parameters and errors as the constructor's."""
-        cdef Path other
         ttl = self.ttl if ttl is None else ttl
         tos = self.tos if tos is None else tos
         mtu = self.mtu if mtu is None else mtu

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet._buffer cimport ByteRing
 from fastnet._flow cimport FourTuple
@@ -13,6 +13,8 @@ cdef class SegmentWriter:
     cdef readonly bint offload
     cdef Py_ssize_t waiting
     cdef readonly Path ipv4
+    cdef readonly Path ipv6
+    cdef readonly uint64_t ipv6_packets
     cdef uint16_t identification
 
     cpdef Path path_of(self, FourTuple flow)

@@ -11,6 +11,8 @@ from fastnet._ring import PacketRing
 class SegmentWriter:
     ring: PacketRing
     ipv4: Path
+    ipv6: Path
+    ipv6_packets: int
     def __init__(self, ring: PacketRing, flush: Callable[[], object], ttl: int = 64, offload: bool = False, mtu: int = 1500) -> None: ...
     def path_of(self, flow: FourTuple) -> Path: ...
     def control(

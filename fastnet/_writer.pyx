@@ -1,6 +1,7 @@
 """Packets to be sent: from numbers to bytes, straight into the slots of a transmit ring. ``_headers`` goes the other way.
 
-IPv4 (RFC 791), not fragmented but where that is wanted, and TCP (RFC 9293 section 3.1) with the options of RFC 9293, RFC 7323 and RFC 2018.
+IPv4 (RFC 791), not fragmented but where that is wanted, IPv6 (RFC 8200), and TCP (RFC 9293 section 3.1) with the options of RFC 9293,
+RFC 7323 and RFC 2018.
 """
 
 cimport cython
@@ -10,18 +11,20 @@ from libc.string cimport memcpy
 from fastnet._buffer cimport ByteRing
 from fastnet._bytes cimport load32, store16_raw, store32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
-from fastnet._flow cimport FourTuple
-from fastnet._headers cimport ICMP_HEADER, PROTOCOL_ICMP, PROTOCOL_TCP, Segment
-from fastnet._path cimport IPV4_HEADER, TCP_HEADER, Path
+from fastnet._flow cimport FourTuple, is_v4
+from fastnet._headers cimport ICMP_HEADER, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, Segment
+from fastnet._path cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER, Path
 from fastnet._ring cimport PacketRing, packet_at
 
 
 cdef enum:
     # Bytes of data that wait in a transmit ring before it is flushed: they should still be in the cache when the device reads them.
     FLUSH_AT = 0x20000
-    # Bytes of the longest packet, and of an IPv4 and a TCP header with all options: the rest is what a device may cut.
+    # Bytes of the longest packet, and of TCP's header with all options: the rest is what a device may cut.
     LONGEST = 65535
-    MOST_HEADERS = 80
+    LONGEST_TCP_HEADER = 60
+    # Links of IPv6 take as much (RFC 8200 section 5).
+    IPV6_MIN_MTU = 1280
 
 
 @cython.final
@@ -37,7 +40,8 @@ cdef class SegmentWriter:
     :param mtu: bytes of the largest packet that the device takes, more than 40
     :raises TypeError: flush cannot be called
     :raises ValueError: an MTU that leaves no room for data
-    :ivar ipv4: the usual path of IPv4
+    :ivar ipv4: the usual path of IPv4; ``ipv6``: of IPv6
+    :ivar ipv6_packets: packets of IPv6 that were built since it was made
     """
 
     def __cinit__(self, PacketRing ring not None, flush, uint8_t ttl=64, bint offload=False, uint32_t mtu=1500):
@@ -48,14 +52,16 @@ cdef class SegmentWriter:
         self.flush = flush
         self.offload = offload
         self.waiting = 0
-        self.ipv4 = Path(4, mtu, ttl, 0, False, LONGEST - MOST_HEADERS if offload else 0)
+        cut = LONGEST - LONGEST_TCP_HEADER if offload else 0
+        self.ipv4 = Path(4, mtu, ttl, 0, False, cut - IPV4_HEADER if offload else 0)
+        self.ipv6 = Path(6, max(mtu, IPV6_MIN_MTU), ttl, 0, False, cut - IPV6_HEADER if offload else 0)
         self.identification = 0
 
     cpdef Path path_of(self, FourTuple flow):
         """The usual path of a flow's family."""
         if flow is None:
             raise TypeError("flow cannot be None")
-        return self.ipv4
+        return self.ipv4 if is_v4(flow.remote_hi, flow.remote_lo) else self.ipv6
 
     cdef uint8_t *reserve(self) except NULL:
         """The next free slot's packet; the caller fills it and finishes with ``_finish``."""
@@ -230,7 +236,7 @@ cdef class SegmentWriter:
         return 0
 
     cpdef int icmp(self, FourTuple flow, Segment request, int type_, int code) except -1:
-        """An ICMP message with the rest of another one: the echo reply to an echo request (RFC 792)."""
+        """An ICMP message of the flow's family with the rest of another one: the echo reply to an echo request (RFC 792, RFC 4443)."""
         if flow is None or request is None:
             raise TypeError("flow and request cannot be None")
         # The slot first: to make room for it may run a program, which may fill the request anew.
@@ -238,19 +244,25 @@ cdef class SegmentWriter:
         cdef uint8_t *packet = self.reserve()
         cdef uint8_t *message
         cdef uint32_t n = request.payload_length
+        cdef uint64_t total
         if request.packet == NULL or n < ICMP_HEADER:
             raise ValueError(f"an ICMP message has {ICMP_HEADER} bytes at least, not {n}")
-        if IPV4_HEADER + n > self.ring.capacity:
+        if path.header + n > self.ring.capacity:
             raise ValueError(f"an ICMP message of {n} bytes does not fit a packet")
-        message = packet + IPV4_HEADER
+        message = packet + path.header
         memcpy(message, request.packet + request.header_length, n)
         self.ring.is_checked[self.ring.count] = 0
         self.ring.segment_size[self.ring.count] = 0
         message[0] = <uint8_t>type_
         message[1] = <uint8_t>code
         store16_raw(message + 2, 0)
-        store16_raw(message + 2, ~checksum_fold(checksum_add(message, n, 0)))
-        _put_ipv4(self, path, packet, flow, PROTOCOL_ICMP, IPV4_HEADER + n)
+        if path.version == 4:
+            total = checksum_add(message, n, 0)
+        else:
+            # The pseudo-header (RFC 8200 section 8.1), as the bytes lie in memory.
+            total = checksum_add(message, n, swap16(<uint16_t>checksum_fold(_addresses(path, flow) + PROTOCOL_ICMPV6 + n)))
+        store16_raw(message + 2, ~checksum_fold(total))
+        _put_ip(self, path, packet, flow, PROTOCOL_ICMP if path.version == 4 else PROTOCOL_ICMPV6, path.header + n)
         return 0
 
     def repeat(self, FourTuple flow not None, Py_ssize_t times, ByteRing source=None, Py_ssize_t size=0):
@@ -307,13 +319,46 @@ cdef inline uint16_t _complement(uint64_t total) noexcept nogil:
     return <uint16_t>~checksum_fold(total)
 
 
+cdef inline uint64_t _halves(uint64_t word) noexcept nogil:
+    return (word >> 32) + (word & 0xffffffffU)
+
+
+cdef inline uint64_t _addresses(Path path, FourTuple flow) noexcept:
+    """The sum of both addresses."""
+    if path.version == 4:
+        return <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo
+    return _halves(flow.local_hi) + _halves(flow.local_lo) + _halves(flow.remote_hi) + _halves(flow.remote_lo)
+
+
+cdef inline void _put_ip(SegmentWriter writer, Path path, uint8_t *packet, FourTuple flow, uint8_t protocol, uint32_t total) noexcept:
+    """The IP header of a finished packet, which then belongs to the ring."""
+    if path.version == 4:
+        _put_ipv4(writer, path, packet, flow, protocol, total)
+    else:
+        _put_ipv6(writer, path, packet, flow, protocol, total)
+    writer.ring.length[writer.ring.count] = total
+    writer.ring.count += 1
+
+
+cdef void _put_ipv6(SegmentWriter writer, Path path, uint8_t *packet, FourTuple flow, uint8_t protocol, uint32_t total) noexcept:
+    """The IPv6 header. Its flow label is the upper end of the 4-tuple's keyed hash (RFC 6437): the lower end is the demux's secret."""
+    store32(packet, path.first | <uint32_t>(flow.hash >> 44))
+    store32(packet + 4, (total - IPV6_HEADER) << 16 | <uint32_t>protocol << 8 | path.third)
+    store32(packet + 8, <uint32_t>(flow.local_hi >> 32))
+    store32(packet + 12, <uint32_t>flow.local_hi)
+    store32(packet + 16, <uint32_t>(flow.local_lo >> 32))
+    store32(packet + 20, <uint32_t>flow.local_lo)
+    store32(packet + 24, <uint32_t>(flow.remote_hi >> 32))
+    store32(packet + 28, <uint32_t>flow.remote_hi)
+    store32(packet + 32, <uint32_t>(flow.remote_lo >> 32))
+    store32(packet + 36, <uint32_t>flow.remote_lo)
+    writer.ipv6_packets += 1
+
+
 cdef inline void _put_ipv4(
     SegmentWriter writer, Path path, uint8_t *packet, FourTuple flow, uint8_t protocol, uint32_t total
 ) noexcept:
-    """The IPv4 header of a finished packet, which then belongs to the ring.
-
-    With DF the identification stays zero (RFC 6864 section 4.1).
-    """
+    """The IPv4 header. With DF the identification stays zero (RFC 6864 section 4.1)."""
     cdef uint32_t first = path.first | total
     cdef uint32_t second = 0x00004000U
     cdef uint32_t third = path.third | (<uint32_t>protocol << 16)
@@ -328,8 +373,6 @@ cdef inline void _put_ipv4(
     store32(packet + 8, third)
     store32(packet + 12, source)
     store32(packet + 16, target)
-    writer.ring.length[writer.ring.count] = total
-    writer.ring.count += 1
 
 
 cdef inline void _finish(
@@ -341,7 +384,7 @@ cdef inline void _finish(
     cdef uint32_t ports = (<uint32_t>flow.local_port << 16) | flow.remote_port
     cdef uint32_t fourth = (header << 26) | (<uint32_t>(flags & 0xff) << 16) | (window & 0xffffU)
     # The pseudo-header (RFC 9293 section 3.1), then the header.
-    cdef uint64_t total = <uint64_t><uint32_t>flow.local_lo + <uint32_t>flow.remote_lo + PROTOCOL_TCP + header + size
+    cdef uint64_t total = _addresses(path, flow) + PROTOCOL_TCP + header + size
     urgent &= 0xffffU
     if writer.offload:
         writer.ring.is_checked[writer.ring.count] = size > 0
@@ -360,4 +403,4 @@ cdef inline void _finish(
     store32(tcp + 8, ack)
     store32(tcp + 12, fourth)
     store32(tcp + 16, <uint32_t>total << 16 | urgent)
-    _put_ipv4(writer, path, packet, flow, PROTOCOL_TCP, IPV4_HEADER + header + size)
+    _put_ip(writer, path, packet, flow, PROTOCOL_TCP, path.header + header + size)

@@ -108,7 +108,7 @@ class CookieJar:
             self.turn(now)
         flow = seg.flow
         base = context.isn.base(flow)
-        mss = seg.mss if options & OPTION_MSS else DEFAULT_SEND_MSS
+        mss = seg.mss if options & OPTION_MSS else path.default_mss
         index = 3 if mss >= MSS_3 else 2 if mss >= MSS_2 else 1 if mss >= MSS_1 else 0
         mac = flow.mac(self.key0, self.key1, seg.seq)
         iss = base + seg.seq + (self.count << COOKIE_BITS) + (mac + index & COOKIE_MASK) & MASK

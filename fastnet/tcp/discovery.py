@@ -72,7 +72,7 @@ class Discovery:
         """
         context = tcb.context
         settings = context.settings
-        known = context.paths.find(tcb.handshake.flow.remote_number, now)
+        known = context.paths.find(tcb.handshake.flow, now)
         if known is not None and known.found:
             if fresh and not self.probing:
                 self.begin(tcb, known.mtu, now)
@@ -192,17 +192,17 @@ class Discovery:
     def arrived(self, tcb: Tcb, now: int) -> bool:
         """Something was acknowledged. True when it shows that larger packets get there."""
         context = tcb.context
-        target = tcb.handshake.flow.remote_number
+        flow = tcb.handshake.flow
         if self.suspected:
             self.suspected = False
-            context.paths.went_through(target, self.low, now)
+            context.paths.went_through(flow, self.low, now)
             context.path_changes = context.path_changes + 1 & HALF - 1
         if not self.probe or (tcb.snd_una - self.probe_end & MASK) >= HALF:
             return False
         context.counters.TCPMTUPSuccess += 1
         self.low = self.probe
         self.probe = 0
-        context.paths.went_through(target, self.low, now)
+        context.paths.went_through(flow, self.low, now)
         return True
 
     def failed(self, board: Scoreboard) -> bool:

@@ -9,7 +9,7 @@ from fastnet.tcp.opening cimport ActiveConnection
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
 
-cdef int SYN, OPTION_FAST_OPEN, OPTION_MSS, DEFAULT_SEND_MSS
+cdef int SYN, OPTION_FAST_OPEN, OPTION_MSS
 cdef int SYN_SENT, CLOSED, BLACK_HOLE, COOKIE_UNAVAILABLE, DATA_NOT_ACKED, SYN_RETRANSMITTED
 cdef long long MASK, MILLISECOND
 

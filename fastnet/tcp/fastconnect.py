@@ -4,7 +4,7 @@ from fastnet._flow import FourTuple
 from fastnet._headers import OPTION_FAST_OPEN, OPTION_MSS, SYN, Segment
 from fastnet.tcp.context import Context
 from fastnet.tcp.fastopen import FastOpen, fast_open_option, syn_options
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, MASK, MILLISECOND
+from fastnet.tcp.numbers import MASK, MILLISECOND
 from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.states import State
 
@@ -68,7 +68,7 @@ class FastConnection(ActiveConnection):
             self.failure = COOKIE_UNAVAILABLE
         sender = self.sender
         if sender is not None and with_data:
-            room = min(fast_open.mss_of(handshake.flow, DEFAULT_SEND_MSS), mss) - len(options)
+            room = min(fast_open.mss_of(handshake.flow, self.path.default_mss), mss) - len(options)
             self.syn_data = max(0, min(sender.buffer.length, room))
         if sender is not None and self.syn_data:
             context.writer.syn_data(
@@ -93,7 +93,7 @@ class FastConnection(ActiveConnection):
             self.snd_nxt = seg.ack
         cookie = seg.fast_open_cookie() if self.asked and seg.options & OPTION_FAST_OPEN else b""
         if cookie or self.taken:
-            fast_open.learn(handshake.flow, cookie, seg.mss if seg.options & OPTION_MSS else DEFAULT_SEND_MSS)
+            fast_open.learn(handshake.flow, cookie, seg.mss if seg.options & OPTION_MSS else self.path.default_mss)
         elif handshake.retries and (self.asked or self.syn_data):
             fast_open.lost(handshake.flow, now)
         if self.taken:

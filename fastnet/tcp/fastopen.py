@@ -93,7 +93,7 @@ class FastOpen:
         """
         if self.is_paused(now) or self.goes_without(cookieless):
             return None
-        server = self.servers.get(flow.remote_network(32))
+        server = self.servers.get(flow.remote_number)
         if server is None:
             return b""
         if server.losses and now - server.lost_at < LOSS_WAIT << min(server.losses - 1, MAX_LOSSES):
@@ -110,12 +110,12 @@ class FastOpen:
 
     def mss_of(self, flow: FourTuple, otherwise: int) -> int:
         """The MSS that a server named last."""
-        server = self.servers.get(flow.remote_network(32))
+        server = self.servers.get(flow.remote_number)
         return server.mss if server is not None and server.mss else otherwise
 
     def learn(self, flow: FourTuple, cookie: bytes, mss: int) -> None:
         """A server gave a cookie, or took data with the one that it gave: b"" leaves the cookie as it is (tcp_fastopen_cache_set())."""
-        address = flow.remote_network(32)
+        address = flow.remote_number
         server = self.servers.pop(address, None)
         if server is None:
             if not cookie:
@@ -130,7 +130,7 @@ class FastOpen:
 
     def lost(self, flow: FourTuple, now: int) -> None:
         """A SYN with Fast Open was lost, and one without arrived: let a while pass before the next."""
-        address = flow.remote_network(32)
+        address = flow.remote_number
         server = self.servers.pop(address, None) or Server()
         while len(self.servers) >= MOST_SERVERS:
             del self.servers[next(iter(self.servers))]

@@ -44,6 +44,8 @@ cdef class Listener(Tuned):
     cdef public unsigned int rcv_wnd
     cdef public int rcv_shift
     cdef public Path ipv4
+    cdef public Path ipv6
+    cdef public tuple places
     cdef public unsigned short user_mss
 
     @cython.locals(context=Context, request=Request, number=cython.Py_ssize_t, endpoint=Endpoint, flags=cython.int)

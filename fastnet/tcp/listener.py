@@ -51,7 +51,8 @@ class Listener(Tuned):
     :param backlog: length of the accept queue and of the syn queue, bounded by ``somaxconn``; one more connection fits, as in Linux
     :ivar syn_queue: 4-tuple -> ``Request``, in order of arrival
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
-    :ivar ipv4: what SYN-ACKs look like, and the packets of connections to begin with
+    :ivar places: the wildcards, or the address, that the demux has it under
+    :ivar ipv4, ipv6: what SYN-ACKs look like, and the packets of connections to begin with
     :ivar user_mss: the most that a SYN-ACK's MSS option says, bytes (TCP_MAXSEG), 0: what the device takes
     :ivar young: requests in the syn queue whose timer never fired
     :ivar gate: what follows the listener's policy, None without one
@@ -65,8 +66,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
-        "cookies_redeemed", "cookies_sent", "fast_open", "gate", "ipv4", "next_connection", "port", "queue_connection", "rcv_shift",
-        "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "user_mss", "young",
+        "cookies_redeemed", "cookies_sent", "fast_open", "gate", "ipv4", "ipv6", "next_connection", "places", "port", "queue_connection",
+        "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "user_mss", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -83,6 +84,8 @@ class Listener(Tuned):
         self.port = port
         self.closed = False
         self.ipv4 = context.writer.ipv4
+        self.ipv6 = context.writer.ipv6
+        self.places: tuple[str, ...] = ()
         self.user_mss = 0
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
@@ -228,7 +231,7 @@ class Listener(Tuned):
 
     def path_of(self, flow: FourTuple) -> Path:
         """What packets of a flow look like."""
-        return self.ipv4
+        return self.ipv6 if flow.is_ipv6() else self.ipv4
 
     def mss_to_offer(self, path: Path) -> int:
         """What a SYN-ACK's MSS option says: what the device takes, or less where the program wants that (TCP_MAXSEG)."""
@@ -240,6 +243,7 @@ class Listener(Tuned):
         :param ttl: time to live, 1 to 255; ``tos``: 0 to 255; ``fragment``: True lets routers fragment; None each: as it was
         """
         self.ipv4 = self.ipv4.copy(ttl=ttl, tos=tos, fragment=fragment)
+        self.ipv6 = self.ipv6.copy(ttl=ttl, tos=tos)
 
     def send_cookie(self, seg: Segment, now: int) -> None:
         """Answer a SYN and keep nothing."""
@@ -507,9 +511,9 @@ class Listener(Tuned):
             return
         self.closed = True
         context = self.context
-        context.demux.unlisten(self.address, self.port)
+        for place in self.places:
+            context.endpoints[context.demux.unlisten(place, self.port)] = None
         context.ports.release(self.address, self.port, True)
-        context.endpoints[self.id] = None
         self.id = -1
         self.set_policy(None)
         for request in list(self.syn_queue.values()):

@@ -18,7 +18,7 @@ from fastnet._headers import (
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.request import Request, window_shift
 from fastnet.tcp.states import Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
@@ -57,7 +57,7 @@ class ActiveConnection(Connection):
         offer.iss = drawn & MASK
         offer.ts_offset = drawn >> 32
         offer.irs = 0
-        offer.mss = DEFAULT_SEND_MSS
+        offer.mss = context.writer.path_of(flow).default_mss
         offer.wscale = settings.tcp_window_scaling != 0
         offer.snd_shift = 0
         offer.rcv_shift = 0

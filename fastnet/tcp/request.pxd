@@ -7,7 +7,7 @@ from fastnet.tcp.context cimport Context, Timed
 from fastnet.tcp.sources cimport Source
 
 cdef int ACK, ECE, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
-cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
+cdef int MIN_SEND_MSS
 cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP, SECOND
 
 

@@ -17,7 +17,7 @@ from fastnet._headers import (
 )  # fmt: skip
 from fastnet._path import Path
 from fastnet.tcp.context import Context, Timed
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.sources import Source
 
 
@@ -62,7 +62,7 @@ class Request(Timed):
         self.listener = listener
         self.flow = seg.flow.copy()
         self.irs = seg.seq
-        self.mss = DEFAULT_SEND_MSS
+        self.mss = context.writer.path_of(self.flow).default_mss
         if options & OPTION_MSS:
             mss = seg.mss
             self.mss = mss if mss >= MIN_SEND_MSS else MIN_SEND_MSS

@@ -154,8 +154,8 @@ def test_bad_tcp_headers(name: str, fields: dict) -> None:
 
 def test_other_protocols() -> None:
     assert cause(IP(**BASE) / UDP()) == "IpInUnknownProtos"
-    assert cause(IPv6(src="2001:2::1", dst="2001:2::2") / TCP()) == "Ip6InDiscards"
-    assert cause(b"\x60") == "Ip6InDiscards"
+    assert cause(IPv6(src="2001:2::1", dst="2001:2::2") / TCP()) == ""
+    assert cause(b"\x60") == "Ip6InHdrErrors" and cause(b"\x50") == "IpInHdrErrors"
     assert cause(b"") == "IpInHdrErrors"
     echo = read(IP(**BASE) / ICMP(id=5, seq=6) / b"data")
     assert echo.protocol == 1 and echo.icmp_type == 8 and echo.cause == 0
@@ -293,7 +293,7 @@ def test_a_batch_refuses_other_addresses() -> None:
     batch = SegmentBatch(ring, ["198.18.0.2", "198.18.1.0/24"])
     batch.parse()
     assert [CAUSES[segment.cause] for segment in batch.segments[:4]] == ["", "IpInAddrErrors", "", "IpInAddrErrors"]
-    with pytest.raises(ValueError, match=r"Expected 4|not permitted|Only decimal"):
+    with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 network"):
         SegmentBatch(ring, ["nowhere"])
 
 
