@@ -49,6 +49,7 @@ cdef class FourTuple:
         uint16_t local_port, uint16_t remote_port,
     ) noexcept nogil
     cpdef FourTuple copy(self)
+    cpdef bint is_ipv6(self) noexcept
     cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept
     cpdef uint64_t mac(self, uint64_t key0, uint64_t key1, uint32_t number) noexcept
     cpdef uint64_t remote_network(self, int bits) noexcept

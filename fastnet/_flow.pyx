@@ -96,6 +96,10 @@ cdef class FourTuple:
         other.remote_port = self.remote_port
         return other
 
+    cpdef bint is_ipv6(self) noexcept:
+        """Is it IPv6, and not IPv4?"""
+        return not is_v4(self.remote_hi, self.remote_lo)
+
     cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept:
         """SipHash-2-4 of the 4-tuple under a secret of 128 bits: for sequence numbers (RFC 6528) and cookies."""
         cdef SipState s
@@ -134,12 +138,19 @@ cdef class FourTuple:
         return sip_final(&s, 4)
 
     cpdef uint64_t remote_network(self, int bits) noexcept:
-        """The first bits of the remote address as a number: 0 to 32 of IPv4, 0 to 64 of IPv6; more count as the most."""
-        cdef int width = 32 if is_v4(self.remote_hi, self.remote_lo) else 64
-        cdef uint64_t address = self.remote_lo & 0xffffffffU if width == 32 else self.remote_hi
+        """The first bits of the remote address as a number: 0 to 32 of IPv4, and 32 more of IPv6, whose sites have a /64 each at least.
+
+        More count as the most; 0 is 0 of either.
+        """
+        cdef int rest = 32 - min(bits, 32)
         if bits <= 0:
             return 0
-        return address >> (width - min(bits, width))
+        return (self.remote_lo & 0xffffffffU if is_v4(self.remote_hi, self.remote_lo) else self.remote_hi) >> rest
+
+    @property
+    def remote_number(self) -> int:
+        """The remote address as a number of 128 bits; IPv4 as its IPv4-mapped address."""
+        return int(self.remote_hi) << 64 | self.remote_lo
 
     @property
     def local_address(self) -> str:

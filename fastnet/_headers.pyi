@@ -50,6 +50,7 @@ class Segment:
     protocol: int
     ttl: int
     tos: int
+    version: int
     quotes: bool
     def __init__(self) -> None: ...
     @property
@@ -75,6 +76,7 @@ class SegmentBatch:
     count: int
     others: int
     codepoints: int
-    def __init__(self, ring: PacketRing, addresses: Sequence[str] = (), loops: bool = False) -> None: ...
+    ipv6: int
+    def __init__(self, ring: PacketRing, addresses: Sequence[str] = (), loops: bool = False, has_ipv6: bool = True) -> None: ...
     def parse(self) -> int: ...
     def look_up(self, demux: Demux) -> int: ...

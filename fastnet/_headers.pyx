@@ -4,7 +4,7 @@ One ``Segment`` per ring slot is made when the batch is, and filled in place by 
 Lengths are checked once, at the top; that is what makes unchecked indexing below it safe. A packet that is refused keeps the
 reason in ``cause``, whose name in ``CAUSES`` is the counter that it belongs under.
 
-IPv4 (RFC 791) and TCP (RFC 9293 section 3.1) with the options of RFC 9293, RFC 7323 and RFC 2018.
+IPv4 (RFC 791), IPv6 (RFC 8200), ICMP of both, and TCP (RFC 9293 section 3.1) with the options of RFC 9293, RFC 7323 and RFC 2018.
 """
 
 import ipaddress
@@ -19,6 +19,7 @@ from fastnet._bytes cimport load16, load32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
 from fastnet._demux cimport Demux
 from fastnet._flow cimport V4_PREFIX, FourTuple
+from fastnet._path cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER
 from fastnet._ring cimport OWN, PacketRing, length_at, packet_at
 
 
@@ -29,6 +30,16 @@ cdef enum:
     _PARAMETER_PROBLEM = 12
     _LOOSE_ROUTE = 131
     _STRICT_ROUTE = 137
+    _TOO_BIG = 2
+    # Extension headers (RFC 8200 section 4): hop-by-hop options, routing, fragment, no next header, destination options.
+    _HOP_BY_HOP = 0
+    _ROUTING = 43
+    _FRAGMENT = 44
+    _NO_NEXT = 59
+    _DESTINATION = 60
+    # Whoever sends more extension headers than this wants to cost time (Linux has a bound of 8 options in one, too).
+    _MOST_EXTENSIONS = 8
+    _MOST_OPTIONS = 8
     # A segment of a peer that sends more than 14 counts as 14 (RFC 7323 section 2.3).
     MAX_WSCALE = 14
     # The largest window that a header can say (RFC 7323 section 2.3).
@@ -75,11 +86,18 @@ cdef enum:
     C_IP_ADDRESS
     C_IP_FRAGMENT
     C_IP_PROTOCOL
-    C_IPV6
+    C_IPV6_GROUP
+    C_IPV6_HEADER
+    C_IPV6_TRUNCATED
+    C_IPV6_ADDRESS
+    C_IPV6_FRAGMENT
+    C_IPV6_PROTOCOL
     C_TCP_HEADER
     C_TCP_CHECKSUM
     C_ICMP_HEADER
     C_ICMP_CHECKSUM
+    C_ICMPV6_HEADER
+    C_ICMPV6_CHECKSUM
 
 CAUSES = (
     "",
@@ -90,10 +108,17 @@ CAUSES = (
     "FragmentDrops",
     "IpInUnknownProtos",
     "Ip6InDiscards",
+    "Ip6InHdrErrors",
+    "Ip6InTruncatedPkts",
+    "Ip6InAddrErrors",
+    "Ip6FragmentDrops",
+    "Ip6InUnknownProtos",
     "TcpInErrs",
     "TcpInCsumErrors",
     "IcmpInErrors",
     "IcmpInCsumErrors",
+    "Icmp6InErrors",
+    "Icmp6InCsumErrors",
 )
 
 
@@ -111,6 +136,37 @@ cdef bint _good_options(const uint8_t *packet, uint32_t ihl) noexcept nogil:
     return True
 
 
+cdef inline uint64_t _load64(const uint8_t *p) noexcept nogil:
+    return <uint64_t>load32(p) << 32 | load32(p + 4)
+
+
+cdef inline bint _is_no_host(uint64_t low, bint loops) noexcept nogil:
+    """Of an address whose upper half is zero: unspecified (::), IPv4-mapped, or loopback (::1) where that cannot come from."""
+    return low == 0 or low >> 32 == V4_PREFIX or low == 1 and not loops
+
+
+cdef bint _good_options_v6(const uint8_t *header, uint32_t size) noexcept nogil:
+    """Are hop-by-hop or destination options well-formed, few, and none of them one that whoever does not know it must refuse?
+
+    RFC 8200 section 4.2; Linux: ip6_parse_tlv(), max_hbh_opts_number.
+    """
+    cdef uint32_t i = 2
+    cdef int known = 0
+    while i < size:
+        if header[i] == 0:
+            i += 1
+            continue
+        if i + 1 >= size or i + 2 + header[i + 1] > size:
+            return False
+        # Padding, and a router alert.
+        if header[i] != 1 and header[i] != 5:
+            known += 1
+            if header[i] >> 6 or known > _MOST_OPTIONS:
+                return False
+        i += 2 + header[i + 1]
+    return True
+
+
 @cython.final
 cdef class Segment:
     """One received packet, parsed. Filled again by the next batch: copy what you keep (``flow.copy()``, ``payload()``).
@@ -118,7 +174,7 @@ cdef class Segment:
     :ivar flow: the 4-tuple, local side first
     :ivar number: what ``SegmentBatch.look_up`` found for it
     :ivar cause: 0, or why it was refused: an index into ``CAUSES``
-    :ivar protocol: 6 TCP, 1 ICMP
+    :ivar version: 4 or 6, 0 when it is neither; ``protocol``: 6 TCP, 1 ICMP, 58 ICMPv6
     :ivar seq: SEG.SEQ; ``ack``: SEG.ACK; ``length``: SEG.LEN with SYN and FIN counted; ``end``: seq + length, modulo 2**32
     :ivar window: SEG.WND as it stands in the header, not scaled
     :ivar options: bits ``OPTION_*`` of the options that were present and well-formed
@@ -134,7 +190,7 @@ cdef class Segment:
     @property
     def icmp_type(self) -> int:
         """The type of an ICMP message, -1 for any other packet."""
-        if self.cause or self.protocol != PROTOCOL_ICMP:
+        if self.cause or self.protocol != PROTOCOL_ICMP and self.protocol != PROTOCOL_ICMPV6:
             return -1
         return self.packet[self.header_length]
 
@@ -145,8 +201,12 @@ cdef class Segment:
 
     @property
     def icmp_mtu(self) -> int:
-        """The next hop's MTU that a "fragmentation needed" names (RFC 1191), bytes; 0 where it names none."""
-        return 0 if self.icmp_type < 0 else load16(self.packet + self.header_length + 6)
+        """The next hop's MTU in a "fragmentation needed" (RFC 1191) or a "packet too big" (RFC 4443), bytes; 0 where it names none."""
+        if self.icmp_type < 0:
+            return 0
+        if self.protocol == PROTOCOL_ICMPV6:
+            return load32(self.packet + self.header_length + 4)
+        return load16(self.packet + self.header_length + 6)
 
     @property
     def is_parsed(self) -> bool:
@@ -193,12 +253,11 @@ cdef class Segment:
 
     def fast_open_cookie(self) -> bytes:
         """The Fast Open cookie of a SYN (RFC 7413 section 4.1.1), 4 to 16 bytes; b"" where it asks for one, or has no such option."""
-        cdef uint32_t i, ihl, size
+        cdef uint32_t i, size
         if not self.options & _FAST_OPEN:
             return b""
         # ``_parse_tcp`` has walked here before, and found the options well-formed up to this one.
-        ihl = (self.packet[0] & 0x0f) * 4
-        i = ihl + TCP_HEADER
+        i = self.ip_length + TCP_HEADER
         while i + 1 < self.header_length and self.packet[i] != 0:
             if self.packet[i] == 1:
                 i += 1
@@ -231,11 +290,15 @@ cdef class Segment:
         self.header_length = 0
         self.flags = 0
         self.options = 0
-        if n < IPV4_HEADER:
-            self.cause = C_IP_HEADER if n < 1 or packet[0] >> 4 != 6 else C_IPV6
+        self.quotes = False
+        self.version = 0 if n < 1 else packet[0] >> 4
+        if self.version == 6:
+            self._parse_ipv6(packet, n, checked, loops)
             return
-        if packet[0] >> 4 != 4:
-            self.cause = C_IPV6 if packet[0] >> 4 == 6 else C_IP_HEADER
+        if self.version != 4:
+            self.version = 0
+        if n < IPV4_HEADER or self.version == 0:
+            self.cause = C_IP_HEADER
             return
         ihl = (packet[0] & 0x0f) * 4
         total = load16(packet + 2)
@@ -267,6 +330,7 @@ cdef class Segment:
         self.ttl = packet[8]
         self.protocol = packet[9]
         self.header_length = ihl
+        self.ip_length = ihl
         if self.protocol == PROTOCOL_TCP:
             if total - ihl < TCP_HEADER:
                 self.cause = C_TCP_HEADER
@@ -298,7 +362,6 @@ cdef class Segment:
         """What an ICMP error quotes of a segment of ours (RFC 792, RFC 1122 section 3.2.2): the 4-tuple and the sequence number."""
         cdef uint8_t *quoted = message + ICMP_HEADER
         cdef uint32_t ihl
-        self.quotes = False
         if message[0] not in (_UNREACHABLE, _SOURCE_QUENCH, _TIME_EXCEEDED, _PARAMETER_PROBLEM):
             return
         if n < ICMP_HEADER + IPV4_HEADER + 8 or quoted[0] >> 4 != 4 or quoted[9] != PROTOCOL_TCP:
@@ -311,6 +374,101 @@ cdef class Segment:
         self.flow.set(
             0, (<uint64_t>V4_PREFIX << 32) | load32(quoted + 12), 0, (<uint64_t>V4_PREFIX << 32) | load32(quoted + 16),
             load16(quoted + ihl), load16(quoted + ihl + 2),
+        )
+
+    cdef void _parse_ipv6(self, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil:
+        """RFC 8200. What ``parse`` has set stands; the first half byte is 6."""
+        cdef uint32_t total, extension, at = IPV6_HEADER
+        cdef uint64_t pseudo, source_hi, source_lo, target_hi, target_lo
+        cdef uint8_t next_header
+        cdef int extensions = 0
+        if n < IPV6_HEADER:
+            self.cause = C_IPV6_HEADER
+            return
+        total = IPV6_HEADER + load16(packet + 4)
+        if total > n:
+            self.cause = C_IPV6_TRUNCATED
+            return
+        source_hi, source_lo = _load64(packet + 8), _load64(packet + 16)
+        target_hi, target_lo = _load64(packet + 24), _load64(packet + 32)
+        if target_hi >> 56 == 0xff:
+            self.cause = C_IPV6_GROUP
+            return
+        # RFC 4291 sections 2.5.2, 2.5.3 and 2.7. An IPv4-mapped address (2.5.5.2) on the wire would be taken for IPv4's.
+        if source_hi >> 56 == 0xff or source_hi == 0 and _is_no_host(source_lo, loops) or target_hi == 0 and _is_no_host(target_lo, loops) \
+                or source_hi == target_hi and source_lo == target_lo and not loops:
+            self.cause = C_IPV6_ADDRESS
+            return
+        next_header = packet[6]
+        while True:
+            if next_header == _FRAGMENT:
+                if at + 8 > total:
+                    self.cause = C_IPV6_HEADER
+                    return
+                if load16(packet + at + 2) & 0xfff9:
+                    self.cause = C_IPV6_FRAGMENT
+                    return
+                # It is whole: an "atomic fragment" (RFC 6946).
+                next_header = packet[at]
+                at += 8
+            elif next_header == _HOP_BY_HOP or next_header == _DESTINATION or next_header == _ROUTING:
+                if (next_header == _HOP_BY_HOP and extensions) or at + 8 > total or at + 8 * (packet[at + 1] + 1) > total:
+                    self.cause = C_IPV6_HEADER
+                    return
+                # A route that goes on elsewhere is not ours to follow (RFC 5095, accept_source_route).
+                if next_header == _ROUTING and packet[at + 3] != 0 \
+                        or next_header != _ROUTING and not _good_options_v6(packet + at, 8 * (packet[at + 1] + 1)):
+                    self.cause = C_IPV6_HEADER
+                    return
+                extension = at
+                next_header = packet[extension]
+                at += 8 * (packet[extension + 1] + 1)
+            else:
+                break
+            extensions += 1
+            if extensions > _MOST_EXTENSIONS:
+                self.cause = C_IPV6_HEADER
+                return
+        self.packet_length = total
+        self.tos = <uint8_t>(load16(packet) >> 4)
+        self.ttl = packet[7]
+        self.protocol = next_header
+        self.header_length = at
+        self.ip_length = at
+        if next_header == PROTOCOL_TCP or next_header == PROTOCOL_ICMPV6:
+            pseudo = checksum_add(packet + 8, 32, 0)
+            # A payload has fewer than 65,536 bytes.
+            pseudo += swap16(next_header) + <uint64_t>swap16(<uint16_t>(total - at))
+            if next_header == PROTOCOL_TCP:
+                if total - at < TCP_HEADER:
+                    self.cause = C_TCP_HEADER
+                    return
+                self._parse_tcp(packet + at, total - at, pseudo, checked)
+                if self.cause == C_NONE:
+                    self.flow.set(target_hi, target_lo, source_hi, source_lo, load16(packet + at + 2), load16(packet + at))
+                return
+            if total - at < ICMP_HEADER:
+                self.cause = C_ICMPV6_HEADER
+                return
+            if checksum_fold(checksum_add(packet + at, total - at, pseudo)) != 0xffff:
+                self.cause = C_ICMPV6_CHECKSUM
+                return
+            self.payload_length = total - at
+            self.flow.set(target_hi, target_lo, source_hi, source_lo, 0, 0)
+            self._parse_quoted_v6(packet + at, total - at)
+        else:
+            self.cause = C_IPV6_PROTOCOL
+
+    cdef void _parse_quoted_v6(self, uint8_t *message, uint32_t n) noexcept nogil:
+        """As ``_parse_quoted``, of an ICMPv6 error (RFC 4443 section 2.1: below 128). Our own packets have no extension headers."""
+        cdef uint8_t *quoted = message + ICMP_HEADER
+        if message[0] >= 128 or n < ICMP_HEADER + IPV6_HEADER + 8 or quoted[0] >> 4 != 6 or quoted[6] != PROTOCOL_TCP:
+            return
+        self.quotes = True
+        self.seq = load32(quoted + IPV6_HEADER + 4)
+        self.flow.set(
+            _load64(quoted + 8), _load64(quoted + 16), _load64(quoted + 24), _load64(quoted + 32),
+            load16(quoted + IPV6_HEADER), load16(quoted + IPV6_HEADER + 2),
         )
 
     cdef void _parse_tcp(self, uint8_t *tcp, uint32_t n, uint64_t pseudo, bint checked) noexcept nogil:
@@ -378,9 +536,10 @@ cdef class Segment:
 
 
 cdef enum:
-    # What the loop over a batch counts: no good TCP segment; a good packet with an ECN codepoint.
+    # What the loop over a batch counts: no good TCP segment; a good packet with an ECN codepoint; IPv6.
     OTHER = 1
     MARKED = 2
+    IPV6 = 4
 
 # Pointers to these are how the GIL-free loops reach a Segment: taking a new reference would need the GIL.
 ctypedef int (*parse_function)(void *, void *, uint8_t *, uint32_t, uint8_t, uint16_t, uint64_t *) noexcept nogil
@@ -395,10 +554,16 @@ cdef int _parse_one(
     segment.parse(packet, n, checked, batch.loops or checked == OWN)
     segment.segment_size = segment_size
     hash[0] = segment.flow.hash
+    if segment.version == 6:
+        seen = IPV6
+        if segment.cause == C_NONE and not batch.has_ipv6:
+            segment.cause = C_IPV6_GROUP
+        elif segment.cause == C_NONE and not batch.takes_all and not batch._is_local_v6(_load64(packet + 24), _load64(packet + 32)):
+            segment.cause = C_IPV6_ADDRESS
     if segment.cause == C_NONE:
         if segment.tos & 3:
-            seen = MARKED
-        if batch.network_count and not batch._is_local(load32(packet + 16)):
+            seen |= MARKED
+        if segment.version == 4 and not batch.takes_all and not batch._is_local(load32(packet + 16)):
             segment.cause = C_IP_ADDRESS
     if segment.cause != C_NONE or segment.protocol != PROTOCOL_TCP:
         seen |= OTHER
@@ -423,24 +588,37 @@ cdef class SegmentBatch:
     """The parsed view of a receive ring: segment i is the packet in slot i.
 
     :param ring: the ring that devices fill
-    :param addresses: what packets must be addressed to, IPv4 addresses or networks ("198.18.0.2", "198.18.1.0/24");
-        others are refused under IpInAddrErrors. Empty: nothing is refused
+    :param addresses: what packets must be addressed to, addresses or networks ("198.18.0.2", "198.18.1.0/24", "2001:2::2");
+        others are refused under IpInAddrErrors and Ip6InAddrErrors. Empty: nothing is refused
     :param loops: packets from an address to itself may come: the device loops back
-    :raises ValueError: not an IPv4 address or network
+    :param has_ipv6: IPv6 is spoken here; else its packets are refused under Ip6InDiscards
+    :raises ValueError: not an address or network
     :ivar segments: a ``Segment`` for each slot, made once; each keeps the ring's memory alive
     :ivar count: how many of them the last ``parse()`` filled
-    :ivar others: how many of those are no good TCP segments; ``codepoints``: how many have an ECN codepoint (RFC 3168)
+    :ivar others: how many of those are no good TCP segments; ``codepoints``: how many have an ECN codepoint (RFC 3168); ``ipv6``: are IPv6
     """
 
-    def __cinit__(self, PacketRing ring not None, addresses=(), bint loops=False):
+    def __cinit__(self, PacketRing ring not None, addresses=(), bint loops=False, bint has_ipv6=True):
         cdef Py_ssize_t i
         cdef Segment segment
         # Sorted, none within another: a packet's is found by halves, however many there are.
-        parsed = list(ipaddress.collapse_addresses([ipaddress.IPv4Network(text) for text in addresses]))
+        given = [ipaddress.ip_network(text) for text in addresses]
+        parsed = list(ipaddress.collapse_addresses([network for network in given if network.version == 4]))
+        parsed6 = list(ipaddress.collapse_addresses([network for network in given if network.version == 6]))
+        self.takes_all = not given
+        self.has_ipv6 = has_ipv6
         self.network_count = len(parsed)
+        self.network6_count = len(parsed6)
         self.networks = <uint32_t *>PyMem_Malloc(2 * max(1, len(parsed)) * sizeof(uint32_t))
-        if self.networks == NULL:
+        self.networks6 = <uint64_t *>PyMem_Malloc(4 * max(1, len(parsed6)) * sizeof(uint64_t))
+        if self.networks == NULL or self.networks6 == NULL:
             raise MemoryError()
+        for i, network in enumerate(parsed6):
+            first, last = int(network.network_address), int(network.broadcast_address)
+            self.networks6[4 * i] = first >> 64
+            self.networks6[4 * i + 1] = first & 0xffffffffffffffff
+            self.networks6[4 * i + 2] = last >> 64
+            self.networks6[4 * i + 3] = last & 0xffffffffffffffff
         for i, network in enumerate(parsed):
             self.networks[2 * i] = int(network.network_address)
             self.networks[2 * i + 1] = int(network.broadcast_address)
@@ -460,12 +638,13 @@ cdef class SegmentBatch:
 
     def __dealloc__(self):
         PyMem_Free(self.networks)
+        PyMem_Free(self.networks6)
         PyMem_Free(self.pointers)
         PyMem_Free(self.hashes)
 
     cpdef Py_ssize_t parse(self) noexcept:
         """Parse every packet of the ring, without the GIL; returns how many."""
-        cdef Py_ssize_t i, others = 0, codepoints = 0, n = self.ring.count
+        cdef Py_ssize_t i, others = 0, codepoints = 0, ipv6 = 0, n = self.ring.count
         cdef PacketRing ring = self.ring
         cdef int seen
         with nogil:
@@ -476,9 +655,11 @@ cdef class SegmentBatch:
                 )
                 others += seen & OTHER
                 codepoints += (seen & MARKED) >> 1
+                ipv6 += (seen & IPV6) >> 2
         self.count = n
         self.others = others
         self.codepoints = codepoints
+        self.ipv6 = ipv6
         return n
 
     cpdef int look_up(self, Demux demux) except -1:
@@ -507,3 +688,19 @@ cdef class SegmentBatch:
             else:
                 high = middle
         return low < self.network_count and self.networks[2 * low] <= address
+
+    cdef bint _is_local_v6(self, uint64_t high, uint64_t low) noexcept nogil:
+        cdef Py_ssize_t first = 0
+        cdef Py_ssize_t end = self.network6_count
+        cdef Py_ssize_t middle
+        while first < end:
+            middle = (first + end) >> 1
+            if _is_before(self.networks6[4 * middle + 2], self.networks6[4 * middle + 3], high, low):
+                first = middle + 1
+            else:
+                end = middle
+        return first < self.network6_count and not _is_before(high, low, self.networks6[4 * first], self.networks6[4 * first + 1])
+
+
+cdef inline bint _is_before(uint64_t high, uint64_t low, uint64_t other_high, uint64_t other_low) noexcept nogil:
+    return high < other_high or high == other_high and low < other_low

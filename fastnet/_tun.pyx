@@ -56,7 +56,8 @@ cdef extern from *:
     /* struct virtio_net_hdr (Documentation/networking/tuntap.rst, virtio 1.2 section 5.1.6), in the machine's byte order. */
     static void fn_vnet_header(unsigned char *header, const unsigned char *packet, int partial, unsigned segment_size) {
         struct virtio_net_hdr h;
-        unsigned ip = (packet[0] & 15) * 4;
+        int is_ipv6 = packet[0] >> 4 == 6;
+        unsigned ip = is_ipv6 ? 40 : (packet[0] & 15) * 4;
         memset(&h, 0, sizeof h);
         if (partial) {
             h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -64,7 +65,7 @@ cdef extern from *:
             h.csum_offset = 16;
         }
         if (segment_size) {
-            h.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+            h.gso_type = is_ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
             h.hdr_len = ip + (packet[ip + 12] >> 4) * 4;
             h.gso_size = segment_size;
         }
@@ -84,7 +85,7 @@ cdef extern from *:
     }
 
     static int fn_set_offload(int fd) {
-        return ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4) < 0 ? errno : 0;
+        return ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) < 0 ? errno : 0;
     }
 
     /* Wait for either descriptor: bit 0 for the first, bit 1 for the second, 0 when time is up, -1 with errno. */

@@ -48,7 +48,7 @@ class Settings:
     fastnet_source_connections: int = 0
     """Connections that one source may have with a listener, accepted or not, TIME-WAIT left out; 0: no limit."""
     fastnet_source_prefix: int = 32
-    """Bits of an IPv4 address that say which source it is: 32 each address for itself, 24 a network of 256."""
+    """Bits of an IPv4 address that say which source it is: 32 each address for itself, 24 a network of 256. IPv6: 32 more, a /64 each."""
     fastnet_source_table: int = 65536
     """Sources that a listener counts at once; beyond it, new ones are let in without a limit."""
     fastnet_policy_waiting: int = 1024

@@ -10,6 +10,20 @@ cdef class Counters:
     cdef public long long FragmentDrops
     cdef public long long IpInUnknownProtos
     cdef public long long Ip6InDiscards
+    cdef public long long Ip6InReceives
+    cdef public long long Ip6InHdrErrors
+    cdef public long long Ip6InTruncatedPkts
+    cdef public long long Ip6InAddrErrors
+    cdef public long long Ip6FragmentDrops
+    cdef public long long Ip6InUnknownProtos
+    cdef public long long Ip6OutRequests
+    cdef public long long Icmp6InMsgs
+    cdef public long long Icmp6InErrors
+    cdef public long long Icmp6InCsumErrors
+    cdef public long long Icmp6InEchos
+    cdef public long long Icmp6OutEchoReplies
+    cdef public long long Icmp6InDestUnreachs
+    cdef public long long Icmp6InPktTooBigs
     cdef public long long InNoECTPkts
     cdef public long long InECT1Pkts
     cdef public long long InECT0Pkts

@@ -14,7 +14,7 @@ class Counters:
     """
 
     IpInReceives: int
-    """Packets that the device gave."""
+    """Packets of IPv4, and of no version, that the device gave."""
     IpInHdrErrors: int
     """Not IPv4, or its header's lengths or options are wrong, or an option is a source route."""
     InTruncatedPkts: int
@@ -28,7 +28,35 @@ class Counters:
     IpInUnknownProtos: int
     """Neither TCP nor ICMP."""
     Ip6InDiscards: int
-    """IPv6 packets: IPv6 is not there yet."""
+    """IPv6 packets to a group (multicast), and all of them where the device's MTU is below 1,280 bytes."""
+    Ip6InReceives: int
+    """Packets of IPv6 that the device gave; IpInReceives counts those of IPv4."""
+    Ip6InHdrErrors: int
+    """Headers that are too short, extension headers that are wrong or too many, a route that leads elsewhere."""
+    Ip6InTruncatedPkts: int
+    """Shorter than the header says."""
+    Ip6InAddrErrors: int
+    """To an address that is not the stack's, or from one that nobody may have, an IPv4-mapped one among them."""
+    Ip6FragmentDrops: int
+    """IPv6 fragments: reassembly is not there yet."""
+    Ip6InUnknownProtos: int
+    """Neither TCP nor ICMPv6."""
+    Ip6OutRequests: int
+    """Packets of IPv6 handed to the device; IpOutRequests counts those of IPv4."""
+    Icmp6InMsgs: int
+    """ICMPv6 messages with a good checksum."""
+    Icmp6InErrors: int
+    """ICMPv6 messages that are too short, and errors about nobody's segment."""
+    Icmp6InCsumErrors: int
+    """ICMPv6 messages with a bad checksum."""
+    Icmp6InEchos: int
+    """Echo requests of ICMPv6."""
+    Icmp6OutEchoReplies: int
+    """Echo replies of ICMPv6 sent."""
+    Icmp6InDestUnreachs: int
+    """ICMPv6 "destination unreachable", whatever it is about."""
+    Icmp6InPktTooBigs: int
+    """ICMPv6 "packet too big", whatever it is about."""
     InNoECTPkts: int
     """Packets without an ECN codepoint (RFC 3168)."""
     InECT1Pkts: int
@@ -38,9 +66,9 @@ class Counters:
     InCEPkts: int
     """Packets that a router has marked: it is congested."""
     IpOutRequests: int
-    """Packets handed to the device."""
+    """Packets of IPv4 handed to the device."""
     DeviceTxErrors: int
-    """Of those, packets that the device did not take."""
+    """Packets of either family that the device did not take."""
     IcmpInMsgs: int
     """ICMP messages with a good checksum."""
     IcmpInErrors: int
@@ -256,6 +284,6 @@ NAMES: tuple[str, ...] = tuple(vars(Counters).get("__annotations__", ())) or tup
     name for name, value in vars(Counters).items() if isinstance(value, GetSetDescriptorType)
 )
 
-OWN = ("FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags", "TcpInNoTimestamp", "TCPInvalidSequence",
-       "TcpInAfterFin", "TcpInStrayRsts")  # fmt: skip
+OWN = ("FragmentDrops", "Ip6FragmentDrops", "DeviceTxErrors", "EndpointFailures", "TcpInNoListener", "TcpInNoFlags", "TcpInNoTimestamp",
+       "TCPInvalidSequence", "TcpInAfterFin", "TcpInStrayRsts")  # fmt: skip
 """Names that Linux does not have."""

@@ -18,7 +18,8 @@ LIMIT = 4096
 ROUNDS = 64
 """Batches that are delivered in one go; what still comes then is left for the next poll."""
 SOURCE = 12
-"""Where the addresses are in an IPv4 header (RFC 791 section 3.1), bytes; the target follows the source."""
+SOURCE_V6 = 8
+"""Where the addresses are in an IPv4 header (RFC 791 section 3.1) and in an IPv6 header, bytes; the target follows the source."""
 
 
 class Hairpin(Timed):
@@ -27,7 +28,7 @@ class Hairpin(Timed):
     :param stack: the ``Stack``
     """
 
-    __slots__ = ("outward", "own", "stack", "waiting")
+    __slots__ = ("outward", "own", "own_v6", "stack", "waiting")
 
     def __init__(self, stack: Any) -> None:
         self.timer = -1
@@ -36,9 +37,10 @@ class Hairpin(Timed):
         self.waiting: deque[tuple[bytes, int]] = deque()
         # What a ring holds for the device beside packets for the stack: made when it is needed.
         self.outward: PacketRing | None = None
-        own = b"".join(ipaddress.IPv4Address(address).packed for address in single_addresses(stack.addresses))
+        packed = [ipaddress.ip_address(address).packed for address in single_addresses(stack.addresses)]
         # In network order, as in the packets.
-        self.own = np.frombuffer(own, dtype=np.uint32)
+        self.own = np.frombuffer(b"".join(address for address in packed if len(address) == 4), dtype=np.uint32)
+        self.own_v6 = {address for address in packed if len(address) == 16}
 
     def divert(self, ring: PacketRing) -> PacketRing:
         """Take the stack's own packets out of a transmit ring; what is left for the device, in this ring or in another."""
@@ -47,6 +49,9 @@ class Hairpin(Timed):
             return ring
         addresses = np.ascontiguousarray(ring.memory[:count, HEADROOM + SOURCE : HEADROOM + SOURCE + 8]).view(np.uint32)
         ours = (addresses[:, 0] == addresses[:, 1]) | np.isin(addresses[:, 1], self.own)
+        for slot in np.flatnonzero(ring.memory[:count, HEADROOM] >> 4 == 6).tolist():
+            both = ring.memory[slot, HEADROOM + SOURCE_V6 : HEADROOM + SOURCE_V6 + 32].tobytes()
+            ours[slot] = both[:16] == both[16:] or both[16:] in self.own_v6
         if not ours.any():
             return ring
         outward = self.outward
@@ -91,4 +96,5 @@ class Hairpin(Timed):
 
 def single_addresses(texts: tuple[str, ...]) -> list[str]:
     """Those of a stack's addresses that are not networks."""
-    return [text.removesuffix("/32") for text in texts if "/" not in text or text.endswith("/32")]
+    networks = (ipaddress.ip_network(text) for text in texts)
+    return [str(network.network_address) for network in networks if network.prefixlen == network.max_prefixlen]

@@ -283,7 +283,7 @@ def set_pacing_rate(connection: Connection, rate: int) -> None:
 
 def set_largest_segment(connection: Connection, size: int) -> None:
     """TCP_MAXSEG: for a SYN that is still to come; what a handshake has agreed stays, as on Linux."""
-    connection.user_mss = size
+    connection.handshake.user_mss = size
 
 
 def set_congestion_control(connection: Connection, name: str) -> None:
@@ -293,12 +293,12 @@ def set_congestion_control(connection: Connection, name: str) -> None:
 
 def set_time_to_live(connection: Connection, ttl: int) -> None:
     """IP_TTL."""
-    connection.ttl = max(ttl, 0)
+    connection.change_path(ttl=ttl if ttl > 0 else connection.context.settings.ip_default_ttl)
 
 
 def set_type_of_service(connection: Connection, tos: int) -> None:
     """IP_TOS."""
-    connection.tos = tos
+    connection.change_path(tos=tos)
 
 
 def set_path_discovery(connection: Connection, rule: int) -> None:
@@ -335,12 +335,12 @@ def offer_largest_segment(listener: Listener, size: int) -> None:
 
 def answer_with_time_to_live(listener: Listener, ttl: int) -> None:
     """IP_TTL of a SYN-ACK."""
-    listener.ttl = max(ttl, 0)
+    listener.change_path(ttl=ttl if ttl > 0 else listener.context.settings.ip_default_ttl)
 
 
 def answer_with_type_of_service(listener: Listener, tos: int) -> None:
     """IP_TOS of a SYN-ACK."""
-    listener.tos = tos
+    listener.change_path(tos=tos)
 
 
 def answer_with_ecn(listener: Listener, name: str) -> None:
@@ -350,7 +350,7 @@ def answer_with_ecn(listener: Listener, name: str) -> None:
 
 def answer_with_fragment(listener: Listener, rule: int) -> None:
     """IP_MTU_DISCOVER: has a SYN-ACK a DF bit?"""
-    listener.fragment = rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
+    listener.change_path(fragment=rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE))
 
 
 def defer_accept(listener: Listener, seconds: int) -> None:
@@ -563,8 +563,9 @@ class Options:
         """The same for one whose handshake is over already."""
         if self._values:
             self.apply(connection)
-            if connection.user_mss:
-                connection.handshake.mss = min(connection.handshake.mss, connection.user_mss)
+            handshake = connection.handshake
+            if handshake.user_mss:
+                handshake.mss = min(handshake.mss, handshake.user_mss)
 
     def apply_to_listener(self, listener: Listener) -> None:
         """Let a listener have all that was set."""

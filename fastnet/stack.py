@@ -1,7 +1,6 @@
 """The stack: one device, one thread, one ``poll`` at a time (the life of a packet, from ring to ring)."""
 
 import errno
-import ipaddress
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from fastnet.config import SettingError, Settings
 from fastnet.counters import Counters
 from fastnet.forks import ForkedError, watch
 from fastnet.hairpin import Hairpin, single_addresses
-from fastnet.ip.addresses import AddressSet
+from fastnet.ip.addresses import ANY, Address, AddressSet, leads_somewhere, parse
 from fastnet.ip.icmp import message_arrives
 from fastnet.tcp.challenges import ChallengeBudget
 from fastnet.tcp.congestion import algorithm, checked
@@ -36,12 +35,8 @@ from fastnet.tcp.timewait import TimeWait
 TCP = 6
 LARGEST = 65535
 """Bytes of the longest IPv4 packet: what a device with offload takes and gives."""
-HEADERS = 20 + 60
-"""Bytes of its headers, with all options of TCP."""
-MULTICAST = 224 >> 4
-LOOPBACK = 127
-BROADCAST = 0xFFFFFFFF
-"""How an IPv4 address begins that is no single host's, or this one's, and the one of everybody."""
+IPV6_MIN_MTU = 1280
+"""Links of IPv6 take as much (RFC 8200 section 5)."""
 PASSING = (errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM)
 """Errors of a device that say that it has no room just now: packets are lost, the device is not."""
 NEVER = (1 << 63) - 1
@@ -54,13 +49,15 @@ class Stack:
     Not thread-safe: one thread at a time may call it.
 
     :param device: where packets come from and go to, a ``fastnet.devices.Device``
-    :param addresses: the addresses that are its own (IPv4 text); packets for others are dropped. Empty: every address
+    :param addresses: the addresses and networks that are its own ("198.18.0.2", "2001:2::2"); packets for others are dropped. Empty: every
+        address
     :param settings: a ``Settings``, or a mapping of Linux's names to values
     :param clock: now in ns, monotonic; a test passes its own
     :param random: n -> n random bytes; a test passes its own
     :param slots: packets in a batch
     :ivar failure: what the device raised when it failed, None while it works; nothing comes or goes after that
     :raises SettingError: a setting that does not exist, or a value it cannot take
+    :raises ValueError: not an address, or one of IPv6 on a device whose MTU is below 1,280 bytes
     """
 
     def __init__(
@@ -91,13 +88,15 @@ class Stack:
         self.received = PacketRing(slots, largest)
         # So that it can talk to itself.
         self.loops = capabilities.loops_back
-        self.batch = SegmentBatch(self.received, self.addresses, self.loops)
+        has_ipv6 = capabilities.mtu >= IPV6_MIN_MTU
+        if 6 in self.own.versions and not has_ipv6:
+            raise ValueError(f"IPv6 needs an MTU of {IPV6_MIN_MTU} bytes (RFC 8200 section 5); the device has {capabilities.mtu}")
+        self.batch = SegmentBatch(self.received, self.addresses, self.loops, has_ipv6)
         self.sending = PacketRing(slots, max(largest, 128))
-        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload)
+        self.writer = SegmentWriter(self.sending, self.transmit, self.settings.ip_default_ttl, offload, capabilities.mtu)
         self.context = Context(
             self.settings, self.counters, TimerWheel(clock()), self.writer, random(16), capabilities.mtu, not self.own.is_single()
         )
-        self.context.largest = LARGEST - HEADERS if offload else 0
         self.context.cookies = CookieJar(random)
         self.context.challenges = ChallengeBudget(random)
         self.context.fast_open = FastOpen(self.settings, self.counters, random)
@@ -239,7 +238,8 @@ class Stack:
         count = batch.parse()
         batch.look_up(context.demux)
         context.attached = False
-        counters.IpInReceives += count
+        counters.IpInReceives += count - batch.ipv6
+        counters.Ip6InReceives += batch.ipv6
         counters.TcpInSegs += count - batch.others
         counters.InNoECTPkts += count - batch.codepoints
         if batch.codepoints:
@@ -313,7 +313,9 @@ class Stack:
         if self.context.forked:
             self.context.check()
         sending = self.sending
-        self.counters.IpOutRequests += sending.count
+        built = self.writer.ipv6_packets - self.counters.Ip6OutRequests
+        self.counters.IpOutRequests += sending.count - built
+        self.counters.Ip6OutRequests += built
         if self.hairpin is not None:
             sending = self.hairpin.divert(sending)
         count = sending.count
@@ -326,15 +328,19 @@ class Stack:
         sending.clear()
         self.counters.DeviceTxErrors += count - sent
 
-    def listen(self, address: str, port: int, backlog: int = 4096) -> Listener:
-        """Passive OPEN on a local address ("0.0.0.0": any) and port.
+    def listen(self, address: str, port: int, backlog: int = 4096, v6only: bool = False) -> Listener:
+        """Passive OPEN on a local address and port.
+
+        :param address: "0.0.0.0" is any of IPv4, "::" any of either family
+        :param v6only: "::" is any of IPv6 alone (IPV6_V6ONLY)
+        :raises ValueError: not an address
 
         :raises OSError: EADDRINUSE, when somebody listens there; ENETDOWN, the device has failed
         """
         self.context.check()
         if self.failure is not None:
             raise self.down()
-        return self.tcp.listen(address, port, backlog)
+        return self.tcp.listen(str(parse(address)), port, backlog, v6only)
 
     def connect(
         self,
@@ -353,24 +359,25 @@ class Stack:
         :param local_port: 0 to have one chosen from ip_local_port_range
         :param prepare: called with the new connection before its SYN leaves: for options that the SYN shows
         :param fast_open: what ``prepare`` queues goes with the SYN if the server gave a cookie before, else the SYN asks for one (RFC 7413)
-        :raises ValueError: not an IPv4 address or port, or no address of our own to take
+        :raises ValueError: not an address or port, or no address of our own to take
         :raises OSError: ENETUNREACH (nobody can have that address), EADDRNOTAVAIL (not ours, or no port is free), EADDRINUSE (the
             4-tuple is in use), ENETDOWN (the device has failed)
         """
         self.context.check()
         if self.failure is not None:
             raise self.down()
-        target = int(ipaddress.IPv4Address(remote))
+        target = parse(remote)
+        remote = str(target)
         if not 0 < remote_port < 65536 or not 0 <= local_port < 65536:
             raise ValueError(f"a port is 1 to 65535, not {remote_port if local_port in range(65536) else local_port}")
         # MUST-46, and what Linux's ip_route_connect() would find no way to.
-        if target >> 28 == MULTICAST or target in (0, BROADCAST) or target >> 24 == LOOPBACK and not self.loops:
+        if not leads_somewhere(target) or target.is_loopback and not self.loops:
             raise OSError(errno.ENETUNREACH, f"no TCP connection can lead to {remote}")
         if self.loops and target not in self.own:
             raise OSError(errno.ENETUNREACH, f"{remote} is not an address of this stack, and its device loops back")
-        if self.is_own(remote) and (local is None or local == "0.0.0.0"):
+        if self.is_own(remote) and (local is None or local in ANY):
             local = remote
-        source = self.source_address(local)
+        source = self.source_address(local, target)
         if self.hairpin is None and not self.loops and (remote == source or self.is_own(remote)):
             self.hairpin = Hairpin(self)
         now = self.clock()
@@ -400,28 +407,34 @@ class Stack:
         """Would a SYN to an address bring data now (RFC 7413): is Fast Open on, and did the server give a cookie, or does it need none?
 
         :param cookieless: as TCP_FASTOPEN_NO_COOKIE has it
-        :raises ValueError: not an IPv4 address
+        :raises ValueError: not an address
         """
         fast_open: FastOpen = self.context.fast_open
-        flow = FourTuple("0.0.0.0", 0, remote, 0)
+        address = str(parse(remote))
+        flow = FourTuple("::" if ":" in address else "0.0.0.0", 0, address, 0)
         return self.settings.tcp_fastopen & CLIENT != 0 and fast_open.may_send_data(flow, cookieless, self.clock())
 
-    def source_address(self, local: str | None) -> str:
+    def source_address(self, local: str | None, target: Address) -> str:
         """The local address of an active open."""
-        if local is not None and local != "0.0.0.0":
-            if not self.is_local(local):
+        if local is not None and local not in ANY:
+            address = parse(local)
+            if address not in self.own:
                 raise OSError(errno.EADDRNOTAVAIL, f"{local} is not an address of this stack")
-            return local
-        if self.own.first is not None:
-            return self.own.first
+            if address.version != target.version:
+                raise OSError(errno.EINVAL, f"{local} and {target} are of different families")
+            return str(address)
+        if target.version in self.own.first:
+            return self.own.first[target.version]
+        if self.own.first and target.version not in self.own.versions:
+            raise OSError(errno.ENETUNREACH, f"the stack has no address of the family of {target}")
         raise ValueError("the stack has no single address of its own: say which one to connect from")
 
     def is_local(self, address: str) -> bool:
         """Is it one of the stack's addresses?
 
-        :raises ValueError: not an IPv4 address
+        :raises ValueError: not an address
         """
-        return int(ipaddress.IPv4Address(address)) in self.own
+        return parse(address) in self.own
 
     def is_own(self, address: str) -> bool:
         """Do packets to an address go to the stack itself? To a single address of its own; a network's may be its neighbours' as well."""

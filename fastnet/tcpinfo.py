@@ -260,7 +260,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
         "retransmits": min(handshake.retries, 255) if opening else 0,
         "rto": SECOND // MICROSECOND,
         "snd_mss": mss,
-        "rcv_mss": DEFAULT_SEND_MSS,
+        "rcv_mss": connection.path.default_mss,
         "unacked": segments(in_flight),
         "segs_in": connection.segs_in,
         "segs_out": connection.segs_out,
@@ -274,7 +274,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
         "rttvar": handshake.rtt // 2 // MICROSECOND,
         "snd_ssthresh": NO_THRESHOLD,
         "snd_cwnd": 10,
-        "advmss": (min(connection.user_mss, connection.context.mss) if connection.user_mss else connection.context.mss) - headers,
+        "advmss": connection.mss_to_offer() - headers,
         "reordering": REORDERING,
         "min_rtt": handshake.rtt // MICROSECOND,
         "snd_wnd": connection.snd_wnd,
@@ -286,7 +286,7 @@ def describe(connection: Connection, now: int) -> dict[str, int]:
     if receiver is not None:
         known |= {
             "ato": ACK_DELAY // MICROSECOND,
-            "rcv_mss": receiver.largest_segment or DEFAULT_SEND_MSS,
+            "rcv_mss": receiver.largest_segment or connection.path.default_mss,
             "last_data_recv": since(receiver.data_at),
             "data_segs_in": receiver.data_segs,
             "rcv_ooopack": receiver.ooo,

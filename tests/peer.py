@@ -26,9 +26,9 @@ M = 0xFFFFFFFF
 class Wire:
     """A stack and everything that its peers do to it, in virtual time."""
 
-    def __init__(self, mtu: int = 1500, addresses: tuple[str, ...] = (STACK,), **settings: Any) -> None:
+    def __init__(self, mtu: int = 1500, addresses: tuple[str, ...] = (STACK,), device: MemoryDevice | None = None, **settings: Any) -> None:
         self.now = SECOND
-        self.device = MemoryDevice(mtu)
+        self.device = MemoryDevice(mtu) if device is None else device
         self.stack = Stack(self.device, addresses, settings, clock=lambda: self.now, random=lambda n: bytes(i & 255 for i in range(n)))
 
     def counter(self, name: str) -> int:

@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, ClassVar, Self
 
 from fastnet._flow import FourTuple
+from fastnet._path import Path
 from fastnet.config import no_such
 from fastnet.server.faulty import FaultyConnection
 from fastnet.tcp.context import Context
@@ -103,7 +104,7 @@ class FaultyAccept(Accept):
     random: Random = field(default_factory=Random)
     answers: list[int] = field(default_factory=lambda: [0])
 
-    def send_synack(self, request: Request, context: Context, now: int) -> None:
+    def send_synack(self, request: Request, context: Context, path: Path, mss: int, now: int) -> None:
         self.answers[0] += 1
         if any(fault.loses(self.answers[0]) for fault in self.faults):
             return
@@ -112,7 +113,7 @@ class FaultyAccept(Accept):
             seq, ack = fault.shifts()
             request.iss = request.iss + seq & MASK
             request.irs = request.irs + ack & MASK
-        super().send_synack(request, context, now)
+        super().send_synack(request, context, path, mss, now)
         request.iss, request.irs = iss, irs
 
 

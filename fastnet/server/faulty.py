@@ -217,5 +217,5 @@ class FaultyConnection(Connection):
         ring = self.context.writer.ring
         packet = ring.packet(ring.count - 1)
         # With offload nobody looks at TCP's checksum, so the IP header's has to do.
-        first, last = (IP_CHECKSUM, IP_CHECKSUM + 2) if self.context.largest else (IP_HEADER, len(packet))
+        first, last = (IP_CHECKSUM, IP_CHECKSUM + 2) if self.path.largest else (IP_HEADER, len(packet))
         packet[self.random.randrange(first, last)] ^= 1 << self.random.randrange(8)

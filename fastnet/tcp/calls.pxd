@@ -9,7 +9,7 @@ from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int ACK, RST, ECT_0
+cdef int ACK, RST, ECT_0, DONT, WANT, IGNORING
 cdef int ESTABLISHED, FIN_WAIT_2, TIME_WAIT, CLOSED, CLOSE_WAIT
 cdef bytes TABLE
 cdef int EVENTS
@@ -28,6 +28,7 @@ cdef class UserCalls(Tcb):
     cdef public unsigned char state
     cdef public unsigned char orphan
     cdef public unsigned char repeats
+    cdef public signed char pmtudisc
     cdef readonly Patience patience
     cdef readonly object congestion
     cdef public long long send_limit

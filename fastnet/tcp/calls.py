@@ -6,7 +6,7 @@ from fastnet._headers import ACK, RST
 from fastnet.tcp.congestion import algorithm, checked
 from fastnet.tcp.congestion.base import CongestionControl
 from fastnet.tcp.context import Context
-from fastnet.tcp.numbers import ECT_0, HALF, MASK, MILLISECOND, SECOND
+from fastnet.tcp.numbers import DONT, ECT_0, HALF, IGNORING, MASK, MILLISECOND, SECOND, WANT
 from fastnet.tcp.patience import Patience
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
@@ -44,6 +44,7 @@ class UserCalls(Tcb):
     :ivar state_deadline: when the present state ends, ns, or SYN is sent again; 0 without
     :ivar challenged_at: when the last challenge ACK was sent, ns
     :ivar answered: SEG.SEQ and SEG.ACK, mixed into one number, of the last empty segment that was answered although it should not have come
+    :ivar pmtudisc: IP_MTU_DISCOVER, counted from IP_PMTUDISC_WANT: below ``IGNORING``, segments are as large as the path takes
     :ivar repeats: how often the same empty segment was answered again (``Connection.asks_anew``)
     :ivar patience: made when the program asks for keep-alive or a user timeout
     :ivar congestion: the congestion control it asked for, None for the setting's
@@ -51,8 +52,8 @@ class UserCalls(Tcb):
     """
 
     __slots__ = (
-        "answered", "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "receive_limit", "repeats", "send_limit",
-        "sender", "soft_error", "state", "state_deadline",
+        "answered", "challenged_at", "congestion", "error", "heard_at", "orphan", "patience", "pmtudisc", "receive_limit", "repeats",
+        "send_limit", "sender", "soft_error", "state", "state_deadline",
     )  # fmt: skip
 
     state: int
@@ -68,6 +69,7 @@ class UserCalls(Tcb):
     state_deadline: int
     challenged_at: int
     repeats: int
+    pmtudisc: int
     answered: int
 
     def fill(self, context: Context, handshake: Request, state: int, now: int) -> None:
@@ -78,6 +80,7 @@ class UserCalls(Tcb):
         self.timer = -1
         self.context = context
         self.handshake = handshake
+        self.path = context.writer.path_of(handshake.flow)
         self.state = state
         self.heard_at = now
         context.attach(handshake.flow, self)
@@ -97,11 +100,7 @@ class UserCalls(Tcb):
         self.fin_received = False
         self.orphan = False
         self.nodelay = False
-        self.ttl = 0
-        self.tos = 0
-        self.user_mss = 0
         self.pmtudisc = 0
-        self.fragment = False
         self.send_limit = 0
         self.receive_limit = 0
         self.error = 0
@@ -320,6 +319,13 @@ class UserCalls(Tcb):
             if recovery.rates is not None or recovery.congestion.paces() or recovery.congestion.samples():
                 recovery.need_rates(self)
 
+    def change_path(self, ttl: int | None = None, tos: int | None = None) -> None:
+        """Change what the connection's packets look like.
+
+        :param ttl: time to live, 1 to 255; ``tos``: 0 to 255; None each: as it was
+        """
+        self.path = self.path.copy(ttl=ttl, tos=tos)
+
     def set_path_discovery(self, rule: int) -> None:
         """IP_MTU_DISCOVER: whether segments follow the path's MTU, and whether packets leave with DF.
 
@@ -331,10 +337,19 @@ class UserCalls(Tcb):
             # The next segment asks again.
             self.sender.recovery.path_seen = -1
 
+    def set_fragment(self, narrow: bool) -> None:
+        """Do packets leave with DF (ip_dont_fragment())? ``narrow``: the path takes less than the smallest that they are made."""
+        rule = self.pmtudisc
+        self.path = self.path.copy(fragment=rule == DONT or rule > IGNORING or narrow and rule == WANT)
+
+    def follows_path(self) -> bool:
+        """Are segments as large as the path takes (IP_MTU_DISCOVER)?"""
+        return self.pmtudisc < IGNORING
+
     def path_mtu(self) -> int:
         """IP_MTU: bytes of the largest packet that routers are known to let through to the peer, as far as anybody has asked."""
         paths = self.context.paths
-        path = paths.known.get(self.handshake.flow.remote_network(32))
+        path = paths.known.get(self.handshake.flow.remote_number)
         return paths.device_mtu if path is None or path.found else path.mtu
 
     def need_patience(self) -> Patience:

@@ -535,7 +535,7 @@ class Connection(UserCalls):
     def path_narrowed(self, mtu: int, now: int) -> None:
         """A router on the way takes only so many bytes (RFC 1191): smaller segments, and what was too large again."""
         context = self.context
-        if self.sender is not None and context.paths.narrowed(self.handshake.flow.remote_network(32), mtu, now):
+        if self.sender is not None and context.paths.narrowed(self.handshake.flow, mtu, now):
             context.path_changes = context.path_changes + 1 & HALF - 1
             self.sender.recovery.follow_path(self, now)
             self.send_soon()

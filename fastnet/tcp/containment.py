@@ -36,8 +36,7 @@ def contain(context: Context, timed: Timed | None, flow: FourTuple | None, error
     :param error: what was raised
     """
     try:
-        # What the endpoint may have left half done: packets written in its dress, a SYN handed on by a TIME-WAIT.
-        context.writer.undress()
+        # What the endpoint may have left half done: a SYN handed on by a TIME-WAIT.
         context.last_seq = -1
         culprit = timed
         if flow is not None:

@@ -27,6 +27,7 @@ cdef class Timed:
 cdef class Endpoint(Timed):
     cdef public int id
     cdef public unsigned char notified
+    cdef public unsigned char queued
     cdef public object owner
 
     cpdef segment_arrives(self, Segment seg, long long now)
@@ -51,8 +52,6 @@ cdef class Context:
     cdef readonly list outbox
     cdef readonly list ready
     cdef readonly Acknowledgment ack
-    cdef public int mss
-    cdef public int largest
     cdef readonly object paths
     cdef public long long path_changes
     cdef public long long last_seq
@@ -67,7 +66,6 @@ cdef class Context:
     cpdef detach(self, FourTuple flow, Endpoint endpoint)
     cpdef arm(self, Timed endpoint, long long deadline)
     cpdef disarm(self, Timed endpoint)
-    cpdef Py_ssize_t burst(self, long long mss) except? -1
     cpdef int ecn_of(self, Segment seg, bint needed) except -1
     cpdef notify(self, Endpoint endpoint)
     cpdef check(self)

@@ -11,13 +11,13 @@ from fastnet._writer import SegmentWriter
 from fastnet.config import Settings
 from fastnet.counters import Counters
 from fastnet.forks import ForkedError
+from fastnet.ip.mtus import MtuCache
 from fastnet.tcp.congestion.base import Acknowledgment
 from fastnet.tcp.door import Door
 from fastnet.tcp.failures import Failures
 from fastnet.tcp.isn import IsnGenerator
 from fastnet.tcp.memory import Memory
 from fastnet.tcp.numbers import CODEPOINT, ECT_0, HALF, MASK
-from fastnet.tcp.paths import Paths
 
 
 class Timed:
@@ -44,14 +44,15 @@ class Endpoint(Timed):
 
     :ivar id: its place in ``Context.endpoints``, -1 when it has none
     :ivar owner: the ``Door`` that wants to hear of events, or None
-    :ivar notified: True while it waits in ``Context.ready``
+    :ivar notified: True while it waits in ``Context.ready``; ``queued``: while it waits in ``Context.outbox``
     """
 
-    __slots__ = ("id", "notified", "owner")
+    __slots__ = ("id", "notified", "owner", "queued")
 
     id: int
     owner: "Door | None"
     notified: bool
+    queued: bool
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """SEGMENT ARRIVES (RFC 9293 section 3.10.7)."""
@@ -77,13 +78,11 @@ class Context:
     :ivar attached: True once an endpoint was attached in this batch: what was looked up before may be out of date
     :ivar last_seq: SND.NXT of the connection whose TIME-WAIT makes way for a SYN just now, -1 otherwise
     :ivar forked: this process is a child of the stack's
-    :ivar largest: bytes of data that the device takes in one packet and cuts into segments itself; 0 where it does not
-    :ivar mss: the largest segment that the device takes, headers off (RFC 9293 section 3.7.1)
     """
 
     __slots__ = (
-        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "failures", "fast_open", "forked", "isn", "largest",
-        "last_seq", "memory", "mss", "orphans", "outbox", "path_changes", "paths", "ports", "ready", "settings", "time_wait_count",
+        "ack", "attached", "challenges", "cookies", "counters", "demux", "endpoints", "failures", "fast_open", "forked", "isn",
+        "last_seq", "memory", "orphans", "outbox", "path_changes", "paths", "ports", "ready", "settings", "time_wait_count",
         "timers", "writer",
     )  # fmt: skip
 
@@ -115,10 +114,8 @@ class Context:
         self.endpoints: list[Endpoint | None] = []
         self.outbox: list[Endpoint] = []
         self.ready: list[Endpoint] = []
-        self.mss = mtu - 40
-        self.paths = Paths(settings, mtu)
+        self.paths = MtuCache(settings, mtu)
         self.path_changes = 0
-        self.largest = 0
         self.ack = Acknowledgment()
         self.last_seq = -1
         self.time_wait_count = 0
@@ -180,10 +177,6 @@ class Context:
         if endpoint.timer >= 0:
             self.timers.remove(endpoint.timer)
             endpoint.timer = -1
-
-    def burst(self, mss: int) -> int:
-        """Bytes of data that may go in one packet: a segment, or whole segments where the device cuts them (TSO)."""
-        return self.largest // mss * mss if self.largest > mss else mss
 
     def ecn_of(self, seg: Segment, needed: bool) -> int:
         """Does a SYN ask for ECN (RFC 3168 section 6.1.1), and do we want it? One that is marked itself comes from a broken network.

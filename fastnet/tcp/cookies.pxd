@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._path cimport Path
 from fastnet.tcp.context cimport Context
 from fastnet.tcp.request cimport Request
 
@@ -31,7 +32,10 @@ cdef class CookieJar:
         flow=FourTuple, base=uint64_t, mss=cython.int, index=cython.int, mac=uint64_t, iss=cython.uint, sack=cython.bint,
         wscale=cython.bint, ecn=cython.bint, agreed=cython.longlong, clock=cython.longlong, stamp=cython.longlong,
     )
-    cpdef answer(self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now)
+    cpdef answer(
+        self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, Path path, int offer,
+        long long now
+    )
     @cython.locals(
         flow=FourTuple, irs=cython.uint, iss=cython.uint, base=uint64_t, rest=cython.uint, age=cython.int, mac=uint64_t,
         index=cython.uint, agreed=cython.uint, place=cython.Py_ssize_t, request=Request,

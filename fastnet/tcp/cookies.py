@@ -25,6 +25,7 @@ from fastnet._headers import (
     SYN,
     Segment,
 )  # fmt: skip
+from fastnet._path import Path
 from fastnet.tcp.context import Context
 from fastnet.tcp.numbers import DEFAULT_SEND_MSS, ECT_0, MASK, MILLISECOND, SECOND
 from fastnet.tcp.request import Request
@@ -96,17 +97,20 @@ class CookieJar:
         self.key1 = int.from_bytes(secret[8:], "little")
         self.count = count
 
-    def answer(self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, now: int) -> None:
+    def answer(
+        self, context: Context, listener: Any, seg: Segment, options: int, rcv_wnd: int, rcv_shift: int, path: Path, offer: int, now: int
+    ) -> None:
         """Answer a SYN with a cookie (cookie_v4_init_sequence()).
 
         :param options: those of the SYN's options (bits) that the listener's settings allow
         :param rcv_wnd: the window to offer, bytes, 65535 at most; ``rcv_shift``: our window scale
+        :param path: what the SYN-ACK looks like; ``offer``: what its MSS option says, bytes
         """
         if now // STEP != self.count:
             self.turn(now)
         flow = seg.flow
         base = context.isn.base(flow)
-        mss = seg.mss if options & OPTION_MSS else DEFAULT_SEND_MSS
+        mss = seg.mss if options & OPTION_MSS else path.default_mss
         index = 3 if mss >= MSS_3 else 2 if mss >= MSS_2 else 1 if mss >= MSS_1 else 0
         mac = flow.mac(self.key0, self.key1, seg.seq)
         iss = base + seg.seq + (self.count << COOKIE_BITS) + (mac + index & COOKIE_MASK) & MASK
@@ -120,11 +124,11 @@ class CookieJar:
             if stamp > clock:
                 stamp -= TS_MASK + 1  # Never ahead of the clock that the connection will have.
             context.writer.synack(
-                flow, iss, seg.seq + 1 & MASK, SYN | ACK | ECE if ecn else SYN | ACK, rcv_wnd, context.mss, rcv_shift if wscale else -1,
-                sack, True, stamp + (base >> 32) & MASK, seg.ts_val,
+                flow, iss, seg.seq + 1 & MASK, SYN | ACK | ECE if ecn else SYN | ACK, rcv_wnd, offer, rcv_shift if wscale else -1,
+                sack, True, stamp + (base >> 32) & MASK, seg.ts_val, path,
             )  # fmt: skip
         else:
-            context.writer.synack(flow, iss, seg.seq + 1 & MASK, SYN | ACK, rcv_wnd, context.mss, -1, False, False, 0, 0)
+            context.writer.synack(flow, iss, seg.seq + 1 & MASK, SYN | ACK, rcv_wnd, offer, -1, False, False, 0, 0, path)
         context.counters.SyncookiesSent += 1
 
     def redeem(
@@ -184,6 +188,7 @@ class CookieJar:
         request.choice = None
         request.acked = False
         request.answered_at = 0
+        request.user_mss = 0
         request.born = now  # When the SYN came is not known, so the round trip is not either.
         request.rtt = 0
         return request

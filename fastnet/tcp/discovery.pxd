@@ -1,17 +1,17 @@
 cimport cython
 
+from fastnet._path cimport Path
 from fastnet.tcp.flights cimport Flight
 from fastnet.tcp.scoreboard cimport Scoreboard
 from fastnet.tcp.tcb cimport Tcb
 
-cdef int HEADERS, MIN_CWND, IGNORING, TRUSTED, MORE, DOUBTS
+cdef int TCP_HEADER, MIN_CWND, TRUSTED, MORE, DOUBTS
 cdef long long HALF, MASK, SECOND
 
 
 @cython.final
 cdef class Discovery:
-    cdef readonly object path
-    cdef public int agreed
+    cdef readonly object known
     cdef public int low
     cdef public int high
     cdef public int probe
@@ -26,7 +26,7 @@ cdef class Discovery:
     cdef public long long delivered
 
     cpdef begin(self, Tcb tcb, int low, long long now)
-    @cython.locals(mss=cython.int)
+    @cython.locals(before=cython.int, most=cython.int, mss=cython.int, usual=Path)
     cpdef bint follow(self, Tcb tcb, bint fresh, long long now) except -1
     cpdef bint is_over(self, long long now) except -1
     cpdef bint is_idle(self) except -1
@@ -42,3 +42,8 @@ cdef class Discovery:
     @cython.locals(probe=cython.int, flight=Flight)
     cpdef bint failed(self, Scoreboard board) except -1
     cpdef timed_out(self, Tcb tcb)
+
+
+cdef int headers(Tcb tcb) except -1
+cdef int options(Tcb tcb) except? -1
+cdef int largest_mss(Tcb tcb) except -1

@@ -3,13 +3,13 @@
 Made for a connection when its path turns out to be narrower than the handshake agreed, so most connections have none.
 """
 
-from fastnet.tcp.numbers import HALF, IGNORING, MASK, SECOND
-from fastnet.tcp.paths import Path
+from fastnet.ip.mtus import KnownMtu
+from fastnet.tcp.numbers import HALF, MASK, SECOND
 from fastnet.tcp.scoreboard import Scoreboard
 from fastnet.tcp.tcb import Tcb
 
-HEADERS = 40
-"""Bytes of a packet beside data and options."""
+TCP_HEADER = 20
+"""Bytes without options."""
 MIN_CWND = 11
 """Segments of the smallest CWND under which one is risked as a probe (tcp_mtu_probe())."""
 
@@ -25,8 +25,7 @@ DOUBTS = 6
 class Discovery:
     """What one connection knows of its path, and tries.
 
-    :ivar agreed: the MSS that the handshake agreed: the path never widens beyond it
-    :ivar path: what all connections to the destination know, None without; ``until``: when that is no longer believed, ns
+    :ivar known: what all connections to the destination know, None without; ``until``: when that is no longer believed, ns
     :ivar probing: packets larger than ``low`` are tried one at a time
     :ivar low: bytes of a packet that gets there; ``high``: of the largest that is worth a try
     :ivar probe: bytes of the packet that is on its way as a probe; 0 without
@@ -39,13 +38,12 @@ class Discovery:
     """
 
     __slots__ = (
-        "agreed", "delivered", "high", "low", "path", "piece", "probe", "probe_end", "probe_seq", "probing", "searched_at", "silences",
+        "delivered", "high", "known", "low", "piece", "probe", "probe_end", "probe_seq", "probing", "searched_at", "silences",
         "suspected", "until",
     )  # fmt: skip
 
-    def __init__(self, agreed: int) -> None:
-        self.agreed = agreed
-        self.path: Path | None = None
+    def __init__(self) -> None:
+        self.known: KnownMtu | None = None
         self.until = 0
         self.probing = False
         self.suspected = False
@@ -63,8 +61,8 @@ class Discovery:
         """Search from a packet of ``low`` bytes up to what both ends take."""
         self.probing = True
         self.probe = 0
-        self.high = min(self.agreed, tcb.context.mss) + HEADERS
-        self.low = min(max(low, tcb.context.settings.tcp_min_snd_mss + HEADERS), self.high)
+        self.high = largest_mss(tcb) + headers(tcb)
+        self.low = min(max(low, tcb.context.settings.tcp_min_snd_mss + headers(tcb)), self.high)
         self.searched_at = now
 
     def follow(self, tcb: Tcb, fresh: bool, now: int) -> bool:
@@ -74,35 +72,36 @@ class Discovery:
         """
         context = tcb.context
         settings = context.settings
-        path = context.paths.find(tcb.handshake.flow.remote_network(32), now)
-        if path is not None and path.found:
+        known = context.paths.find(tcb.handshake.flow, now)
+        if known is not None and known.found:
             if fresh and not self.probing:
-                self.begin(tcb, path.mtu, now)
-            path = None
+                self.begin(tcb, known.mtu, now)
+            known = None
         elif fresh and not self.probing and settings.tcp_mtu_probing == 2:
-            self.begin(tcb, settings.tcp_base_mss + HEADERS, now)
-        self.path = None if tcb.pmtudisc >= IGNORING else path
-        tcb.set_fragment(self.path is not None and self.path.fragment)
-        mss = self.agreed
-        if self.path is not None:
-            self.until = self.path.until
-            mss = min(mss, self.path.mtu - HEADERS)
+            self.begin(tcb, settings.tcp_base_mss + headers(tcb), now)
+        self.known = known if tcb.follows_path() else None
+        tcb.set_fragment(self.known is not None and self.known.fragment)
+        before = tcb.send_mss()
+        most = largest_mss(tcb)
+        mss = most
+        if self.known is not None:
+            self.until = self.known.until
+            mss = min(mss, self.known.mtu - headers(tcb))
         if self.probing:
-            mss = min(mss, self.low - HEADERS)
+            mss = min(mss, self.low - headers(tcb))
         # However narrow the path, but no more than the peer takes.
-        mss = min(max(mss, settings.tcp_min_snd_mss), self.agreed)
-        if mss == tcb.handshake.mss:
-            return False
-        tcb.handshake.mss = mss
-        return True
+        mss = min(max(mss, settings.tcp_min_snd_mss), most)
+        usual = context.writer.path_of(tcb.handshake.flow)
+        tcb.path = tcb.path.copy(mtu=usual.mtu if mss == most else mss + headers(tcb))
+        return tcb.send_mss() != before
 
     def is_over(self, now: int) -> bool:
         """Is what routers said too old to be believed?"""
-        return self.path is not None and now >= self.until
+        return self.known is not None and now >= self.until
 
     def is_idle(self) -> bool:
         """Is there nothing any more that this would be needed for?"""
-        return self.path is None and not self.probing and self.silences == 0
+        return self.known is None and not self.probing and self.silences == 0
 
     # ---- silence: packets that vanish without a word (RFC 8899 section 4.3) ----
 
@@ -146,14 +145,14 @@ class Discovery:
         smaller = min(settings.tcp_base_mss, self.piece) if self.piece else settings.tcp_base_mss
         self.piece = 0
         if self.probing:
-            smaller = max(min(smaller, (self.low - HEADERS) // 2), settings.tcp_mtu_probe_floor)
+            smaller = max(min(smaller, (self.low - headers(tcb)) // 2), settings.tcp_mtu_probe_floor)
         smaller = max(smaller, settings.tcp_min_snd_mss)
-        if size + tcb.handshake.mss - tcb.send_mss() <= smaller:
+        if size + options(tcb) <= smaller:
             return False
         if self.probing:
-            self.low = smaller + HEADERS
+            self.low = smaller + headers(tcb)
         else:
-            self.begin(tcb, smaller + HEADERS, now)
+            self.begin(tcb, smaller + headers(tcb), now)
         self.probe = 0
         self.suspected = True
         return True
@@ -176,34 +175,34 @@ class Discovery:
             # The path may have changed (tcp_mtu_check_reprobe()).
             self.begin(tcb, self.low, now)
             gap = self.high - self.low
-        limit = self.high if self.path is None else min(self.high, self.path.mtu)
+        limit = self.high if self.known is None else min(self.high, self.known.mtu)
         # In the middle of what is open; near its end the largest of all, as long as no probe was lost.
-        whole = self.high - HEADERS == min(self.agreed, tcb.context.mss) and gap < 4 * settings.tcp_probe_threshold
+        whole = self.high - headers(tcb) == largest_mss(tcb) and gap < 4 * settings.tcp_probe_threshold
         size = limit if whole else min(self.low + (gap + 1) // 2, limit)
         # Data beside the options.
-        data = size - HEADERS - (min(tcb.handshake.mss, tcb.context.mss) - mss)
+        data = size - headers(tcb) - options(tcb)
         return data if data > mss and cwnd >= MIN_CWND * mss else 0
 
     def sent(self, tcb: Tcb, size: int) -> None:
         """A probe of so many bytes of data goes out now, as new data."""
-        self.probe = size + HEADERS + min(tcb.handshake.mss, tcb.context.mss) - tcb.send_mss()
+        self.probe = size + headers(tcb) + options(tcb)
         self.probe_seq = tcb.snd_nxt
         self.probe_end = tcb.snd_nxt + size & MASK
 
     def arrived(self, tcb: Tcb, now: int) -> bool:
         """Something was acknowledged. True when it shows that larger packets get there."""
         context = tcb.context
-        target = tcb.handshake.flow.remote_network(32)
+        flow = tcb.handshake.flow
         if self.suspected:
             self.suspected = False
-            context.paths.went_through(target, self.low, now)
+            context.paths.went_through(flow, self.low, now)
             context.path_changes = context.path_changes + 1 & HALF - 1
         if not self.probe or (tcb.snd_una - self.probe_end & MASK) >= HALF:
             return False
         context.counters.TCPMTUPSuccess += 1
         self.low = self.probe
         self.probe = 0
-        context.paths.went_through(target, self.low, now)
+        context.paths.went_through(flow, self.low, now)
         return True
 
     def failed(self, board: Scoreboard) -> bool:
@@ -222,3 +221,18 @@ class Discovery:
             self.high = self.probe - 1
             tcb.context.counters.TCPMTUPFail += 1
         self.probe = 0
+
+
+def headers(tcb: Tcb) -> int:
+    """Bytes of a packet beside data and TCP's options."""
+    return tcb.path.header + TCP_HEADER
+
+
+def options(tcb: Tcb) -> int:
+    """Bytes of the options that every segment has."""
+    return min(tcb.handshake.mss, tcb.path.mss) - tcb.send_mss()
+
+
+def largest_mss(tcb: Tcb) -> int:
+    """What both ends take: options and data of the largest segment that a path may let through."""
+    return min(tcb.handshake.mss, tcb.context.writer.path_of(tcb.handshake.flow).mss)

@@ -21,7 +21,7 @@ cdef class EarlyConnection(Connection):
     cpdef begin(self, Context context, Request request, FastOpenQueue queue, Segment seg, long long now)
     @cython.locals(receiver=Receiver, size=cython.uint)
     cpdef take_text(self, Segment seg, long long now)
-    @cython.locals(request=Request, mss=cython.int, ts_val=cython.longlong, options=bytes, flags=cython.int)
+    @cython.locals(request=Request, ts_val=cython.longlong, options=bytes, flags=cython.int)
     cpdef answer(self, bytes cookie, long long now)
     cpdef send_synack(self, long long now)
     @cython.locals(flags=cython.int)

@@ -83,12 +83,10 @@ class EarlyConnection(Connection):
         if cookie:
             self.segs_out = self.segs_out + 1 & MASK
             ts_val = now // MILLISECOND + request.ts_offset & MASK
-            mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
-            options = syn_options(request, mss, ts_val, self.ts_recent) + fast_open_option(cookie)
+            options = syn_options(request, self.mss_to_offer(), ts_val, self.ts_recent) + fast_open_option(cookie)
             flags = SYN | ACK | ECE if request.ecn else SYN | ACK
-            self.context.writer.dress(self.ttl, self.tos | request.ecn & ECT_0, self.fragment)
-            self.context.writer.verbatim(request.flow, request.iss, self.rcv_nxt, flags, request.rcv_wnd, options)
-            self.context.writer.undress()
+            path = self.path.with_ecn() if request.ecn & ECT_0 else self.path
+            self.context.writer.verbatim(request.flow, request.iss, self.rcv_nxt, flags, request.rcv_wnd, options, path)
         else:
             self.send_synack(now)
         self.state_deadline = now + SECOND

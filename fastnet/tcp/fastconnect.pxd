@@ -9,7 +9,7 @@ from fastnet.tcp.opening cimport ActiveConnection
 from fastnet.tcp.request cimport Request
 from fastnet.tcp.sender cimport Sender
 
-cdef int SYN, OPTION_FAST_OPEN, OPTION_MSS, DEFAULT_SEND_MSS, ECT_0
+cdef int SYN, OPTION_FAST_OPEN, OPTION_MSS, ECT_0
 cdef int SYN_SENT, CLOSED, BLACK_HOLE, COOKIE_UNAVAILABLE, DATA_NOT_ACKED, SYN_RETRANSMITTED
 cdef long long MASK, MILLISECOND
 
@@ -24,7 +24,7 @@ cdef class FastConnection(ActiveConnection):
     cpdef open(self, Context context, FourTuple flow, long long now)
     @cython.locals(
         handshake=Request, context=Context, fast_open=FastOpen, cookie=bytes, with_data=cython.bint, mss=cython.int, options=bytes,
-        sender=Sender, room=cython.longlong, tos=cython.int,
+        sender=Sender, room=cython.longlong,
     )
     cpdef put_syn(self, int flags, long long now)
     cpdef bint covers_data(self, unsigned int ack) except -1

@@ -4,7 +4,7 @@ from fastnet._flow import FourTuple
 from fastnet._headers import OPTION_FAST_OPEN, OPTION_MSS, SYN, Segment
 from fastnet.tcp.context import Context
 from fastnet.tcp.fastopen import FastOpen, fast_open_option, syn_options
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, ECT_0, MASK, MILLISECOND
+from fastnet.tcp.numbers import ECT_0, MASK, MILLISECOND
 from fastnet.tcp.opening import ActiveConnection
 from fastnet.tcp.states import State
 
@@ -59,28 +59,25 @@ class FastConnection(ActiveConnection):
         fast_open: FastOpen = context.fast_open
         cookie = fast_open.cookie_for(handshake.flow, self.cookieless, now)
         with_data = fast_open.may_send_data(handshake.flow, self.cookieless, now)
-        mss = min(self.user_mss, context.mss) if self.user_mss else context.mss
+        mss = self.mss_to_offer()
         options = syn_options(handshake, mss, now // MILLISECOND + handshake.ts_offset & MASK, 0)
         if cookie is not None:
             options += fast_open_option(cookie)
             self.asked = True
         if not with_data:
             self.failure = COOKIE_UNAVAILABLE
-        tos = self.tos | handshake.ecn & ECT_0
-        if self.ttl or tos or self.fragment:
-            context.writer.dress(self.ttl, tos, self.fragment)
+        path = self.path.with_ecn() if handshake.ecn & ECT_0 else self.path
         sender = self.sender
         if sender is not None and with_data:
-            room = min(fast_open.mss_of(handshake.flow, DEFAULT_SEND_MSS), mss) - len(options)
+            room = min(fast_open.mss_of(handshake.flow, self.path.default_mss), mss) - len(options)
             self.syn_data = max(0, min(sender.buffer.length, room))
         if sender is not None and self.syn_data:
             context.writer.syn_data(
-                handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options, sender.buffer, self.syn_data
+                handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options, sender.buffer, self.syn_data,
+                path,
             )
         else:
-            context.writer.verbatim(handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options)
-        if self.ttl or tos or self.fragment:
-            context.writer.undress()
+            context.writer.verbatim(handshake.flow, handshake.iss, 0, SYN | flags, handshake.rcv_wnd, options, path)
 
     def covers_data(self, ack: int) -> bool:
         """Does an ACK cover data of the SYN?"""
@@ -97,7 +94,7 @@ class FastConnection(ActiveConnection):
             self.snd_nxt = seg.ack
         cookie = seg.fast_open_cookie() if self.asked and seg.options & OPTION_FAST_OPEN else b""
         if cookie or self.taken:
-            fast_open.learn(handshake.flow, cookie, seg.mss if seg.options & OPTION_MSS else DEFAULT_SEND_MSS)
+            fast_open.learn(handshake.flow, cookie, seg.mss if seg.options & OPTION_MSS else self.path.default_mss)
         elif handshake.retries and (self.asked or self.syn_data):
             fast_open.lost(handshake.flow, now)
         if self.taken:

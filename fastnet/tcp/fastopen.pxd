@@ -2,6 +2,7 @@ cimport cython
 
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._path cimport Path
 from fastnet.counters cimport Counters
 from fastnet.tcp.context cimport Context
 from fastnet.tcp.request cimport Request
@@ -56,8 +57,6 @@ cdef class FastOpenQueue:
     cdef public tuple keys
     cdef public bint cookieless
     cdef readonly object kind
-    cdef readonly int ttl
-    cdef readonly int tos
 
     @cython.locals(asked=cython.bint, fast_open=FastOpen, bits=cython.int, counters=Counters, cookie=bytes, keys=tuple)
     cpdef int judge(self, Segment seg, long long now) except -1
@@ -65,7 +64,7 @@ cdef class FastOpenQueue:
     cpdef leave(self, bint reset, long long now)
     cpdef bytes cookie(self, FourTuple flow, long long now)
     @cython.locals(flags=cython.int, mss=cython.int, options=bytes)
-    cpdef send_synack(self, Request request, Context context, long long now)
+    cpdef send_synack(self, Request request, Context context, Path path, int mss, long long now)
 
 
 cpdef bytes cookie_of(FourTuple flow, tuple key)

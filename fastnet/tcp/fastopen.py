@@ -11,6 +11,7 @@ from typing import Any
 
 from fastnet._flow import FourTuple
 from fastnet._headers import ACK, ECE, OPTION_FAST_OPEN, SYN, Segment
+from fastnet._path import Path
 from fastnet.config import fast_open_keys
 from fastnet.tcp.context import Context
 from fastnet.tcp.numbers import MASK, MILLISECOND, SECOND
@@ -92,7 +93,7 @@ class FastOpen:
         """
         if self.is_paused(now) or self.goes_without(cookieless):
             return None
-        server = self.servers.get(flow.remote_network(32))
+        server = self.servers.get(flow.remote_number)
         if server is None:
             return b""
         if server.losses and now - server.lost_at < LOSS_WAIT << min(server.losses - 1, MAX_LOSSES):
@@ -109,12 +110,12 @@ class FastOpen:
 
     def mss_of(self, flow: FourTuple, otherwise: int) -> int:
         """The MSS that a server named last."""
-        server = self.servers.get(flow.remote_network(32))
+        server = self.servers.get(flow.remote_number)
         return server.mss if server is not None and server.mss else otherwise
 
     def learn(self, flow: FourTuple, cookie: bytes, mss: int) -> None:
         """A server gave a cookie, or took data with the one that it gave: b"" leaves the cookie as it is (tcp_fastopen_cache_set())."""
-        address = flow.remote_network(32)
+        address = flow.remote_number
         server = self.servers.pop(address, None)
         if server is None:
             if not cookie:
@@ -129,7 +130,7 @@ class FastOpen:
 
     def lost(self, flow: FourTuple, now: int) -> None:
         """A SYN with Fast Open was lost, and one without arrived: let a while pass before the next."""
-        address = flow.remote_network(32)
+        address = flow.remote_number
         server = self.servers.pop(address, None) or Server()
         while len(self.servers) >= MOST_SERVERS:
             del self.servers[next(iter(self.servers))]
@@ -183,7 +184,7 @@ class FastOpenQueue:
     :ivar cookieless: True: data is taken without a cookie (TCP_FASTOPEN_NO_COOKIE)
     """
 
-    __slots__ = ("cookieless", "fast_open", "keys", "kind", "limit", "pending", "resets", "tos", "ttl")
+    __slots__ = ("cookieless", "fast_open", "keys", "kind", "limit", "pending", "resets")
 
     def __init__(self, fast_open: FastOpen) -> None:
         self.fast_open = fast_open
@@ -192,10 +193,8 @@ class FastOpenQueue:
         self.resets: deque[int] = deque()
         self.keys: tuple[Key, ...] = ()
         self.cookieless = False
-        # As an ``Accept`` has them.
+        # As an ``Accept`` has it.
         self.kind = None
-        self.ttl = 0
-        self.tos = 0
 
     def judge(self, seg: Segment, now: int) -> int:
         """ORDINARY, OFFER, TAKE or TAKE_AND_OFFER, for a SYN that the other queues have room for (tcp_try_fastopen())."""
@@ -248,14 +247,17 @@ class FastOpenQueue:
         """The cookie of a client."""
         return cookie_of(flow, (self.keys or self.fast_open.keys(now))[0])
 
-    def send_synack(self, request: Request, context: Context, now: int) -> None:
+    def path(self, usual: Path) -> Path:
+        """As an ``Accept``'s: the listener's."""
+        return usual
+
+    def send_synack(self, request: Request, context: Context, path: Path, mss: int, now: int) -> None:
         """A SYN-ACK with a cookie; sent again it goes without, as perhaps the option was why it did not arrive."""
         flags = SYN | ACK | ECE if request.ecn else SYN | ACK
-        mss = min(request.listener.user_mss or context.mss, context.mss)
         options = syn_options(request, mss, now // MILLISECOND + request.ts_offset & MASK, request.ts_recent)
         if request.retries == 0:
             options += fast_open_option(self.cookie(request.flow, now))
-        context.writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd, options)
+        context.writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd, options, path)
 
 
 def cookie_of(flow: FourTuple, key: Key) -> bytes:

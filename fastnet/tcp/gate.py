@@ -37,7 +37,7 @@ class Gate:
         if verdict is None or verdict is ACCEPT:
             listener.syn_arrives(seg, None, now)
         elif isinstance(verdict, Accept):
-            if self.fits(verdict, now):
+            if self.fits(verdict, seg.flow, now):
                 listener.syn_arrives(seg, verdict, now)
         elif isinstance(verdict, Drop):
             self.drop()
@@ -63,9 +63,9 @@ class Gate:
         self.listener.refused.policy_failed += 1
         self.listener.context.counters.ListenDrops += 1
 
-    def fits(self, choice: Accept, now: int) -> bool:
+    def fits(self, choice: Accept, flow: FourTuple, now: int) -> bool:
         """Does the device take a SYN-ACK with these options? One that it does not is the policy's mistake."""
-        room = self.listener.context.mss
+        room = self.listener.path_of(flow).mss
         # In whole words.
         if choice.options is None or len(choice.options) + 3 & ~3 <= room:
             return True
@@ -114,7 +114,7 @@ class Gate:
         self.release(deferred)
         decision = deferred.decision
         if isinstance(decision, Accept):
-            if self.fits(decision, now):
+            if self.fits(decision, request.flow, now):
                 self.admit(request, decision, now)
         elif isinstance(decision, Reset):
             listener.refused.policy_reset += 1

@@ -2,6 +2,7 @@ cimport cython
 
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._path cimport Path
 from fastnet.tcp.connection cimport Connection
 from fastnet.tcp.context cimport Context, Endpoint
 from fastnet.tcp.cookies cimport CookieJar
@@ -42,9 +43,9 @@ cdef class Listener(Tuned):
     cdef public int allowed
     cdef public unsigned int rcv_wnd
     cdef public int rcv_shift
-    cdef public unsigned char ttl
-    cdef public unsigned char tos
-    cdef public unsigned char fragment
+    cdef public Path ipv4
+    cdef public Path ipv6
+    cdef public tuple places
     cdef public unsigned char needs_ecn
     cdef public unsigned short user_mss
 
@@ -61,6 +62,8 @@ cdef class Listener(Tuned):
     @cython.locals(source=Source)
     cdef bint source_has_room(self, FourTuple flow, bint cookie) except -1
     cpdef enter(self, Request request, long long now)
+    cpdef Path path_of(self, FourTuple flow)
+    cpdef int mss_to_offer(self, Path path) except? -1
     cpdef send_cookie(self, Segment seg, long long now)
     @cython.locals(context=Context, flags=cython.int, seq=cython.uint, rcv_nxt=cython.uint, paws=cython.bint)
     cdef request_segment(self, Request request, Segment seg, long long now)
@@ -98,5 +101,5 @@ cdef int admits(Listener listener, FourTuple flow) except -1
 cdef enter(Listener listener, Request request, long long now)
 
 
-@cython.locals(tos=cython.int)
+@cython.locals(path=Path, mss=cython.int)
 cdef answer(Listener listener, Request request, long long now)

@@ -22,6 +22,7 @@ from fastnet._headers import (
     SYN,
     Segment,
 )  # fmt: skip
+from fastnet._path import Path
 from fastnet.tcp.congestion import needs_ecn
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
@@ -51,8 +52,9 @@ class Listener(Tuned):
     :param backlog: length of the accept queue and of the syn queue, bounded by ``somaxconn``; one more connection fits, as in Linux
     :ivar syn_queue: 4-tuple -> ``Request``, in order of arrival
     :ivar accept_queue: connections that nobody has accepted yet, oldest first
-    :ivar ttl, tos: of SYN-ACKs, and of the connections to begin with; 0: as the stack's
-    :ivar user_mss: the most that a SYN-ACK's MSS option says, bytes (TCP_MAXSEG), 0: what the device takes; ``fragment``: without DF
+    :ivar places: the wildcards, or the address, that the demux has it under
+    :ivar ipv4, ipv6: what SYN-ACKs look like, and the packets of connections to begin with
+    :ivar user_mss: the most that a SYN-ACK's MSS option says, bytes (TCP_MAXSEG), 0: what the device takes
     :ivar young: requests in the syn queue whose timer never fired
     :ivar gate: what follows the listener's policy, None without one
     :ivar fast_open: what it needs for TCP Fast Open, None without
@@ -66,8 +68,8 @@ class Listener(Tuned):
 
     __slots__ = (
         "accept_queue", "accept_queue_high", "address", "allowed", "closed", "completed", "completing", "context", "cookies",
-        "cookies_redeemed", "cookies_sent", "fast_open", "fragment", "gate", "needs_ecn", "next_connection", "port", "queue_connection",
-        "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "tos", "ttl", "user_mss", "young",
+        "cookies_redeemed", "cookies_sent", "fast_open", "gate", "ipv4", "ipv6", "needs_ecn", "next_connection", "places", "port",
+        "queue_connection", "rcv_shift", "rcv_wnd", "refused", "requests", "syn_queue", "syn_queue_high", "user_mss", "young",
     )  # fmt: skip
 
     def __init__(self, context: Context, address: str, port: int, backlog: int) -> None:
@@ -83,10 +85,10 @@ class Listener(Tuned):
         self.address = address
         self.port = port
         self.closed = False
-        self.ttl = 0
-        self.tos = 0
+        self.ipv4 = context.writer.ipv4
+        self.ipv6 = context.writer.ipv6
+        self.places: tuple[str, ...] = ()
         self.user_mss = 0
-        self.fragment = False
         self.needs_ecn = needs_ecn(settings.tcp_congestion_control)
         self.syn_queue: dict[FourTuple, Request] = {}
         self.accept_queue: deque[Connection] = deque()
@@ -189,10 +191,8 @@ class Listener(Tuned):
         self.completing = request
         connection = EarlyConnection.__new__(EarlyConnection)
         connection.begin(context, request, queue, seg, now)
-        connection.ttl = self.ttl
-        connection.tos = self.tos
-        connection.fragment = self.fragment
-        connection.user_mss = self.user_mss
+        connection.path = self.path_of(request.flow)
+        request.user_mss = self.user_mss
         connection.answer(queue.cookie(request.flow, now) if judgement == TAKE_AND_OFFER else b"", now)
         self.queue_connection(connection)
         self.requests += 1
@@ -232,14 +232,30 @@ class Listener(Tuned):
         """Queue a request that waited for the policy, and send its SYN-ACK."""
         enter(self, request, now)
 
+    def path_of(self, flow: FourTuple) -> Path:
+        """What packets of a flow look like."""
+        return self.ipv6 if flow.is_ipv6() else self.ipv4
+
+    def mss_to_offer(self, path: Path) -> int:
+        """What a SYN-ACK's MSS option says: what the device takes, or less where the program wants that (TCP_MAXSEG)."""
+        return min(self.user_mss, path.mss) if self.user_mss else path.mss
+
+    def change_path(self, ttl: int | None = None, tos: int | None = None, fragment: bool | None = None) -> None:
+        """Change what SYN-ACKs look like, and the packets of the connections to come.
+
+        :param ttl: time to live, 1 to 255; ``tos``: 0 to 255; ``fragment``: True lets routers fragment; None each: as it was
+        """
+        self.ipv4 = self.ipv4.copy(ttl=ttl, tos=tos, fragment=fragment)
+        self.ipv6 = self.ipv6.copy(ttl=ttl, tos=tos)
+
     def send_cookie(self, seg: Segment, now: int) -> None:
         """Answer a SYN and keep nothing."""
         self.cookie_at = now
         self.cookies_sent += 1
-        writer = self.context.writer
-        writer.dress(self.ttl, self.tos, self.fragment, self.user_mss)
-        self.cookies.answer(self.context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, now)
-        writer.undress()
+        path = self.path_of(seg.flow)
+        self.cookies.answer(
+            self.context, self, seg, seg.options & self.allowed, self.rcv_wnd, self.rcv_shift, path, self.mss_to_offer(path), now
+        )
 
     def request_segment(self, request: Request, seg: Segment, now: int) -> None:
         """A segment for a request: SYN-RECEIVED of RFC 9293 section 3.10.7.4, in Linux's order (tcp_check_req()): docs/differences.md."""
@@ -356,16 +372,14 @@ class Listener(Tuned):
         if request.choice is None:
             connection = Connection.__new__(Connection)
             connection.establish(context, request, seg, now)
-            connection.ttl = self.ttl
-            connection.tos = self.tos
+            connection.path = self.path_of(request.flow)
         else:
             kind = request.choice.kind or Connection
             connection = kind.__new__(kind)
             connection.establish(context, request, seg, now)
             if connection.context is not context:
                 raise TypeError(f"{kind.__name__}.establish() has not called Connection.establish()")
-            connection.ttl = request.choice.ttl or self.ttl
-            connection.tos = request.choice.tos or self.tos
+            connection.path = request.choice.path(self.path_of(request.flow))
         self.queue_connection(connection)
         self.completed += 1
         queued = len(self.accept_queue)
@@ -500,9 +514,9 @@ class Listener(Tuned):
             return
         self.closed = True
         context = self.context
-        context.demux.unlisten(self.address, self.port)
+        for place in self.places:
+            context.endpoints[context.demux.unlisten(place, self.port)] = None
         context.ports.release(self.address, self.port, True)
-        context.endpoints[self.id] = None
         self.id = -1
         self.set_policy(None)
         for request in list(self.syn_queue.values()):
@@ -556,14 +570,10 @@ def admits(listener: Listener, flow: FourTuple) -> int:
 
 def answer(listener: Listener, request: Request, now: int) -> None:
     """Send a request's SYN-ACK."""
+    path = listener.path_of(request.flow)
+    mss = listener.mss_to_offer(path)
     # Under DCTCP (RFC 8257 section 3.6).
-    tos = listener.tos | request.ecn & ECT_0
-    if listener.ttl or tos or listener.user_mss or listener.fragment:
-        listener.context.writer.dress(listener.ttl, tos, listener.fragment, listener.user_mss)
-        request.send_synack(listener.context, now)
-        listener.context.writer.undress()
-    else:
-        request.send_synack(listener.context, now)
+    request.send_synack(listener.context, path.with_ecn() if request.ecn & ECT_0 else path, mss, now)
 
 
 def enter(listener: Listener, request: Request, now: int) -> None:

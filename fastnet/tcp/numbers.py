@@ -35,7 +35,7 @@ REOPENED_GAP: Final = 65537
 DONT: Final = -1
 WANT: Final = 0
 IGNORING: Final = 2
-"""Values of ``Tcb.pmtudisc``: IP_PMTUDISC_DONT, _WANT, and _PROBE with what lies above. A new object has WANT, as Linux's sockets."""
+"""Values of ``UserCalls.pmtudisc``: IP_PMTUDISC_DONT, _WANT, and _PROBE with what lies above. A new object has WANT, as Linux's sockets."""
 OPEN: Final = 0
 RECOVERY: Final = 1
 LOSS: Final = 2

@@ -19,7 +19,7 @@ from fastnet.tcp.congestion import needs_ecn
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, ECT_0, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
+from fastnet.tcp.numbers import ECT_0, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.request import Request, window_shift
 from fastnet.tcp.states import Event, State, next_state
 from fastnet.tcp.timewait import TimeWait
@@ -58,7 +58,7 @@ class ActiveConnection(Connection):
         offer.iss = drawn & MASK
         offer.ts_offset = drawn >> 32
         offer.irs = 0
-        offer.mss = DEFAULT_SEND_MSS
+        offer.mss = context.writer.path_of(flow).default_mss
         offer.wscale = settings.tcp_window_scaling != 0
         offer.snd_shift = 0
         offer.rcv_shift = 0
@@ -70,6 +70,7 @@ class ActiveConnection(Connection):
         offer.retries = 0
         offer.acked = False
         offer.answered_at = 0
+        offer.user_mss = 0
         offer.born = now
         offer.rtt = 0
         offer.source = None
@@ -190,8 +191,8 @@ class ActiveConnection(Connection):
         self.rcv_adv = self.rcv_nxt + offer.rcv_wnd & MASK
         if seg.options & OPTION_MSS:
             offer.mss = max(seg.mss, MIN_SEND_MSS)
-        if self.user_mss:
-            offer.mss = min(offer.mss, self.user_mss)
+        if offer.user_mss:
+            offer.mss = min(offer.mss, offer.user_mss)
         offer.wscale = offer.wscale and seg.options & OPTION_WSCALE != 0
         if offer.wscale:
             offer.snd_shift = seg.wscale

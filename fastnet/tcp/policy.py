@@ -19,6 +19,7 @@ from typing import Any
 
 from fastnet._flow import FourTuple
 from fastnet._headers import ACK, CWR, ECE, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE, SYN, Segment
+from fastnet._path import Path
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.numbers import MASK, MILLISECOND
@@ -104,20 +105,29 @@ class Accept(Verdict):
             if shift < 0:
                 request.snd_shift = 0
 
-    def send_synack(self, request: Request, context: Context, now: int) -> None:
-        """The SYN-ACK as chosen, the first time and again."""
+    def send_synack(self, request: Request, context: Context, path: Path, mss: int, now: int) -> None:
+        """The SYN-ACK as chosen, the first time and again.
+
+        :param path: the listener's; ``mss``: what the MSS option says without a choice, bytes
+        """
         writer = context.writer
         flags = SYN | ACK | ECE if request.ecn else SYN | ACK
-        writer.dress(self.ttl, self.tos)
+        path = self.path(path)
         if self.options is not None:
-            writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd, self.options)
+            writer.verbatim(request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd, self.options, path)
         else:
             writer.synack(
                 request.flow, request.iss, request.irs + 1 & MASK, flags, request.rcv_wnd,
-                context.mss if self.mss is None else self.mss, request.rcv_shift if request.wscale else -1, request.sack,
-                request.timestamps, now // MILLISECOND + request.ts_offset & MASK, request.ts_recent,
+                mss if self.mss is None else self.mss, request.rcv_shift if request.wscale else -1, request.sack,
+                request.timestamps, now // MILLISECOND + request.ts_offset & MASK, request.ts_recent, path,
             )  # fmt: skip
-        writer.undress()
+
+    def path(self, usual: Path) -> Path:
+        """What the SYN-ACK's and the connection's packets look like.
+
+        :param usual: the listener's path
+        """
+        return usual.copy(ttl=self.ttl or None, tos=self.tos or None)
 
 
 class Drop(Verdict):

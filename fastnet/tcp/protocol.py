@@ -58,25 +58,30 @@ class Tcp:
         context.send_reset(seg)
         return None
 
-    def listen(self, address: str, port: int, backlog: int) -> Listener:
+    def listen(self, address: str, port: int, backlog: int, v6only: bool = False) -> Listener:
         """Passive OPEN (RFC 9293 section 3.10.1).
 
-        :param address: a local address, or "0.0.0.0" for any
+        :param address: a local address, "0.0.0.0" for any of IPv4, or "::" for any of either family
+        :param v6only: "::" is for any of IPv6 alone
         :raises OSError: EADDRINUSE, when somebody listens there
         """
         context = self.context
         listener = Listener(context, address, port, backlog)
+        taken: list[str] = []
         try:
-            number = context.demux.listen(address, port)
-        except ValueError:
-            raise OSError(errno.EADDRINUSE, f"somebody listens on {address} port {port} already") from None
-        try:
-            context.place(number, listener)
+            for place in ("::", "0.0.0.0") if address == "::" and not v6only else (address,):
+                number = context.demux.listen(place, port)
+                taken.append(place)
+                context.place(number, listener)
             context.ports.hold(address, port, True)
-        except BaseException:
-            # No memory. A number without an endpoint must not stay behind.
-            context.demux.unlisten(address, port)
+        except BaseException as error:
+            # No memory, or somebody is there. A number without an endpoint must not stay behind.
+            for place in taken:
+                context.endpoints[context.demux.unlisten(place, port)] = None
+            if isinstance(error, ValueError):
+                raise OSError(errno.EADDRINUSE, f"somebody listens on {address} port {port} already") from None
             raise
+        listener.places = tuple(taken)
         return listener
 
     def fire_timers(self, now: int) -> None:

@@ -527,7 +527,7 @@ class Recovery:
     def follow_path(self, tcb: Tcb, now: int) -> None:
         """Something is new about the path: segments get the size that it takes. Those on their way that are larger do not arrive."""
         self.path_seen = tcb.context.path_changes
-        path = self.path if self.path is not None else Discovery(tcb.handshake.mss)
+        path = self.path if self.path is not None else Discovery()
         before = tcb.send_mss()
         fresh = (tcb.snd_nxt - tcb.handshake.iss & MASK) == 1
         if path.follow(tcb, fresh, now):
@@ -546,7 +546,7 @@ class Recovery:
         if not tcb.context.settings.tcp_mtu_probing:
             return tcb.send_mss()
         if self.path is None:
-            self.path = Discovery(tcb.handshake.mss)
+            self.path = Discovery()
         if self.path.is_doubtful(tcb, self.board.delivered):
             # A smaller one, but only this time.
             return min(self.path.next_piece(tcb, silence), tcb.send_mss())

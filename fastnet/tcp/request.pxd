@@ -2,11 +2,12 @@ cimport cython
 
 from fastnet._flow cimport FourTuple
 from fastnet._headers cimport Segment
+from fastnet._path cimport Path
 from fastnet.tcp.context cimport Context, Timed
 from fastnet.tcp.sources cimport Source
 
 cdef int ACK, ECE, SYN, OPTION_MSS, OPTION_SACK_PERMITTED, OPTION_TIMESTAMPS, OPTION_WSCALE
-cdef int DEFAULT_SEND_MSS, MIN_SEND_MSS
+cdef int MIN_SEND_MSS
 cdef long long HALF, MASK, MILLISECOND, REOPENED_GAP, SECOND
 
 
@@ -28,6 +29,7 @@ cdef class Request(Timed):
     cdef public unsigned char acked
     cdef public short retries
     cdef public short timeouts
+    cdef public unsigned short user_mss
     cdef readonly Source source
     cdef public object choice
     cdef public long long born
@@ -39,7 +41,7 @@ cdef class Request(Timed):
         self, Context context, object listener, Segment seg, int options, unsigned int rcv_wnd, int rcv_shift, long long now
     )
     @cython.locals(flags=cython.int)
-    cpdef send_synack(self, Context context, long long now)
+    cpdef send_synack(self, Context context, Path path, int mss, long long now)
     @cython.locals(elapsed=cython.longlong)
     cpdef Py_ssize_t round_trip(self, Segment seg, long long now) except? -1
     cpdef timer_fires(self, long long now)

@@ -15,8 +15,9 @@ from fastnet._headers import (
     SYN,
     Segment,
 )  # fmt: skip
+from fastnet._path import Path
 from fastnet.tcp.context import Context, Timed
-from fastnet.tcp.numbers import DEFAULT_SEND_MSS, HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
+from fastnet.tcp.numbers import HALF, MASK, MILLISECOND, MIN_SEND_MSS, REOPENED_GAP, SECOND
 from fastnet.tcp.sources import Source
 
 
@@ -30,6 +31,7 @@ class Request(Timed):
     :ivar sack: True when SACK was agreed; ``timestamps``: True when timestamps were
     :ivar ecn: 0: no ECN was agreed (or asked for); 1: RFC 3168's; ECT_0: as DCTCP needs it, where that is the codepoint of every packet
     :ivar ts_recent: the peer's latest timestamp; ``ts_offset``: added to our millisecond clock (RFC 7323 section 7.1)
+    :ivar user_mss: the largest segment that our program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
     :ivar rcv_wnd: the window that the SYN-ACK offers, bytes, 65535 at most
     :ivar retries: SYN-ACKs sent again because none was answered
     :ivar timeouts: times that its timer fired; a request without is young
@@ -42,7 +44,8 @@ class Request(Timed):
 
     __slots__ = (
         "acked", "answered_at", "born", "choice", "ecn", "flow", "irs", "iss", "listener", "mss", "rcv_shift", "rcv_wnd", "retries", "rtt",
-        "sack", "snd_shift", "source", "timeouts", "timestamps", "ts_offset", "ts_recent", "wscale",
+        "sack", "snd_shift", "source", "timeouts", "timestamps", "ts_offset", "ts_recent",
+        "user_mss", "wscale",
     )  # fmt: skip
 
     rtt: int
@@ -60,7 +63,7 @@ class Request(Timed):
         self.listener = listener
         self.flow = seg.flow.copy()
         self.irs = seg.seq
-        self.mss = DEFAULT_SEND_MSS
+        self.mss = context.writer.path_of(self.flow).default_mss
         if options & OPTION_MSS:
             mss = seg.mss
             self.mss = mss if mss >= MIN_SEND_MSS else MIN_SEND_MSS
@@ -85,21 +88,25 @@ class Request(Timed):
         self.rcv_wnd = rcv_wnd
         self.retries = 0
         self.timeouts = 0
+        self.user_mss = 0
         self.source = None
         self.choice = None
         self.acked = False
         self.answered_at = 0
         self.born = now
 
-    def send_synack(self, context: Context, now: int) -> None:
-        """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK> with the options agreed; the window of a SYN is never scaled (RFC 7323)."""
+    def send_synack(self, context: Context, path: Path, mss: int, now: int) -> None:
+        """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK> with the options agreed; the window of a SYN is never scaled (RFC 7323).
+
+        :param path: what the packet looks like; ``mss``: what its MSS option says, bytes
+        """
         if self.choice is not None:
-            self.choice.send_synack(self, context, now)
+            self.choice.send_synack(self, context, path, mss, now)
             return
         flags = SYN | ACK | ECE if self.ecn else SYN | ACK
         context.writer.synack(
-            self.flow, self.iss, self.irs + 1 & MASK, flags, self.rcv_wnd, context.mss, self.rcv_shift if self.wscale else -1,
-            self.sack, self.timestamps, now // MILLISECOND + self.ts_offset & MASK, self.ts_recent,
+            self.flow, self.iss, self.irs + 1 & MASK, flags, self.rcv_wnd, mss, self.rcv_shift if self.wscale else -1,
+            self.sack, self.timestamps, now // MILLISECOND + self.ts_offset & MASK, self.ts_recent, path,
         )  # fmt: skip
 
     def round_trip(self, seg: Segment, now: int) -> int:

@@ -300,7 +300,7 @@ class Sender:
         sent = 0
         flight = board.next_lost()
         while flight is not None:
-            most = tcb.context.burst(mss)
+            most = tcb.path.burst(mss)
             size = flight.end - flight.seq & MASK
             if size > mss and flight.seq != tcb.snd_una and board.is_full():
                 # Taken back by the peer, it is one flight of many segments (join()): they go as room for them comes.
@@ -350,7 +350,7 @@ class Sender:
     def send_new(self, tcb: Tcb, mss: int, room: int, now: int) -> int:
         """New segments (RFC 9293 section 3.8.6.2.1), then the FIN; how many bytes."""
         recovery = self.recovery
-        burst = tcb.context.burst(mss)
+        burst = tcb.path.burst(mss)
         total = 0
         if recovery.path is not None:
             total = self.send_path_probe(tcb, mss, room, now)
@@ -409,10 +409,12 @@ class Sender:
             # They would take room in it.
             return 0
         recovery.path.sent(tcb, size)
-        tcb.handshake.mss += size - mss
+        # Only this packet is larger.
+        path = tcb.path
+        tcb.path = path.copy(mtu=recovery.path.probe)
         sent = tcb.put_data(tcb.snd_nxt, ACK, self.buffer, in_flight, size, self.urgent, now)
         self.data_segs = self.data_segs + 1 & MASK
-        tcb.handshake.mss -= size - mss
+        tcb.path = path
         self.went_out(tcb, sent, 1, now)
         return sent
 

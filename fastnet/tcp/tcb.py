@@ -2,9 +2,10 @@
 
 from fastnet._buffer import ByteRing
 from fastnet._headers import ACK, CWR, ECE, FIN, MAX_SACK_BLOCKS, RST, SYN, URG
+from fastnet._path import Path
 from fastnet.tcp.context import Context, Endpoint
 from fastnet.tcp.ecn import Ecn
-from fastnet.tcp.numbers import CODEPOINT, DONT, ECT_0, HALF, IGNORING, MASK, MILLISECOND, WANT
+from fastnet.tcp.numbers import ECT_0, HALF, MASK, MILLISECOND
 from fastnet.tcp.receiver import Receiver
 from fastnet.tcp.request import Request
 
@@ -25,21 +26,17 @@ class Tcb(Endpoint):
     :ivar ecn: made when the handshake has agreed on ECN
     :ivar fin_received: the peer will send no more
     :ivar nodelay: True switches Nagle's algorithm off (TCP_NODELAY)
-    :ivar ttl, tos: of its packets; 0: as the stack's
-    :ivar pmtudisc: IP_MTU_DISCOVER, counted from IP_PMTUDISC_WANT: below ``IGNORING``, segments are as large as the path takes
-    :ivar fragment: its packets leave without DF
-    :ivar user_mss: the largest segment that the program wants, in either direction (TCP_MAXSEG), bytes; 0: what the device takes
+    :ivar path: what its packets look like: the stack's usual one, or a copy where something differs
     :ivar ack_due: an ACK goes out with the next segment, or alone when the batch is over
     :ivar pushed: the last segment of text ended what the peer wrote: it has PSH, or is not full (ICSK_ACK_PUSHED)
-    :ivar queued: True while it waits in ``Context.outbox``
     :ivar segs_in, segs_out: segments of the connection that came and went, modulo 2^32; what a device cuts or joins counts as segments
     :ivar armed: the deadline that the timer wheel knows, ns; nothing that falls due sooner is unknown to it
     """
 
     __slots__ = (
-        "ack_due", "armed", "context", "ecn", "fin_received", "fragment", "handshake", "max_snd_wnd", "nodelay", "pmtudisc",
-        "pushed", "queued", "rcv_adv", "rcv_nxt", "receiver", "segs_in", "segs_out", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd",
-        "tos", "ts_recent", "ttl", "user_mss",
+        "ack_due", "armed", "context", "ecn", "fin_received", "handshake", "max_snd_wnd", "nodelay", "path", "pushed",
+        "rcv_adv", "rcv_nxt", "receiver", "segs_in", "segs_out", "snd_nxt", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd",
+        "ts_recent",
     )  # fmt: skip
 
     context: Context
@@ -58,13 +55,8 @@ class Tcb(Endpoint):
     fin_received: bool
     nodelay: bool
     ack_due: bool
+    path: Path
     pushed: bool
-    queued: bool
-    ttl: int
-    tos: int
-    pmtudisc: int
-    fragment: bool
-    user_mss: int
     armed: int
     segs_in: int
     segs_out: int
@@ -94,7 +86,10 @@ class Tcb(Endpoint):
 
     def set_fragment(self, narrow: bool) -> None:
         """Do packets leave with DF (ip_dont_fragment())? ``narrow``: the path takes less than the smallest that they are made."""
-        self.fragment = self.pmtudisc == DONT or self.pmtudisc > IGNORING or narrow and self.pmtudisc == WANT
+
+    def follows_path(self) -> bool:
+        """Are segments as large as the path takes (IP_MTU_DISCOVER)?"""
+        return True
 
     def gave_up(self, retries: int, since: int, now: int) -> bool:
         """Has the peer been silent for so long that the connection is over (R2 of RFC 9293 section 3.8.3)?
@@ -119,21 +114,17 @@ class Tcb(Endpoint):
                 blocks = self.receiver.blocks_to_report(self.blocks_in(self.send_mss()))
             self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = False
-        tos = self.tos
+        path = self.path
         if self.ecn is not None:
             # An ACK is not to be marked (RFC 3168 section 6.1.4), but under DCTCP (tcp_ecn_send()).
-            tos = tos & ~CODEPOINT | handshake.ecn & ECT_0
+            path = path.with_ecn() if handshake.ecn & ECT_0 else path.without_ecn()
             if self.ecn.echo and not flags & RST:
                 flags |= ECE
-        if self.ttl or tos or self.fragment:
-            writer.dress(self.ttl, tos, self.fragment)
         if handshake.timestamps:
             ts_val = now // MILLISECOND + handshake.ts_offset & MASK
-            writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, True, ts_val, self.ts_recent, blocks)
+            writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, True, ts_val, self.ts_recent, blocks, 0, path)
         else:
-            writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, False, 0, 0, blocks)
-        if self.ttl or tos or self.fragment:
-            writer.undress()
+            writer.control(handshake.flow, seq, self.rcv_nxt, flags, window, False, 0, 0, blocks, 0, path)
 
     def put_data(self, seq: int, flags: int, buffer: ByteRing, offset: int, size: int, urgent: int, now: int) -> int:
         """A segment with at most ``size`` bytes of a queue; how many went: no more than peer and path take beside its options (RFC 6691).
@@ -160,8 +151,8 @@ class Tcb(Endpoint):
             self.receiver.acknowledged(self.rcv_nxt)
         self.ack_due = ack_due
         if size > room:
-            if size > self.context.burst(room):
-                size = self.context.burst(room)
+            if size > self.path.burst(room):
+                size = self.path.burst(room)
                 flags &= ~FIN
             self.segs_out = self.segs_out + (size + room - 1) // room & MASK
         else:
@@ -173,25 +164,22 @@ class Tcb(Endpoint):
                 pointer = min(pointer, 0xFFFF)
             else:
                 pointer = 0
-        tos = self.tos
+        path = self.path
         if self.ecn is not None:
-            tos = tos & ~CODEPOINT | handshake.ecn & ECT_0
+            path = path.with_ecn() if handshake.ecn & ECT_0 else path.without_ecn()
             if self.ecn.echo:
                 flags |= ECE
             # Neither what is sent again nor what probes a shut window (RFC 3168 sections 6.1.5 and 6.1.6).
             if seq == self.snd_nxt and (seq + size - self.snd_una & MASK) <= self.snd_wnd:
-                tos |= ECT_0
+                path = path.with_ecn()
                 if self.ecn.cwr_due:
                     self.ecn.cwr_due = False
                     flags |= CWR
-        if self.ttl or tos or self.fragment:
-            writer.dress(self.ttl, tos, self.fragment)
         writer.data(
             handshake.flow, seq, self.rcv_nxt, flags, window, handshake.timestamps,
             now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent, buffer, offset, size, blocks, pointer, room,
+            path,
         )  # fmt: skip
-        if self.ttl or tos or self.fragment:
-            writer.undress()
         return size
 
     def room_for_blocks(self, mss: int) -> int:
@@ -216,20 +204,20 @@ class Tcb(Endpoint):
         """
         self.segs_out = self.segs_out + 1 & MASK
         handshake = self.handshake
-        mss = min(self.user_mss, self.context.mss) if self.user_mss else self.context.mss
-        tos = self.tos
-        if flags & ECE:
+        path = self.path
+        if flags & ECE and handshake.ecn & ECT_0:
             # Under DCTCP (RFC 8257 section 3.6).
-            tos |= handshake.ecn & ECT_0
-        if self.ttl or tos or self.fragment:
-            self.context.writer.dress(self.ttl, tos, self.fragment)
+            path = path.with_ecn()
         self.context.writer.synack(
-            handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd, mss,
-            handshake.rcv_shift if handshake.wscale else -1, handshake.sack, handshake.timestamps,
-            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent if flags & ACK else 0,
+            handshake.flow, handshake.iss, self.rcv_nxt if flags & ACK else 0, SYN | flags, handshake.rcv_wnd,
+            self.mss_to_offer(), handshake.rcv_shift if handshake.wscale else -1, handshake.sack, handshake.timestamps,
+            now // MILLISECOND + handshake.ts_offset & MASK, self.ts_recent if flags & ACK else 0, path,
         )  # fmt: skip
-        if self.ttl or tos or self.fragment:
-            self.context.writer.undress()
+
+    def mss_to_offer(self) -> int:
+        """What a SYN's MSS option says: what the device takes (RFC 9293 section 3.7.1), or less where the program wants that."""
+        mss = self.context.writer.path_of(self.handshake.flow).mss
+        return min(self.handshake.user_mss, mss) if self.handshake.user_mss else mss
 
     def window_to_offer(self) -> int:
         """The window field: what the reader has room for, never less than was offered before (SHLD-14).
@@ -278,9 +266,10 @@ class Tcb(Endpoint):
 
     def receive_mss(self) -> int:
         """Data bytes of a full segment of the peer's, options off."""
-        return self.context.mss - TIMESTAMPS_SIZE if self.handshake.timestamps else self.context.mss
+        mss = self.context.writer.path_of(self.handshake.flow).mss
+        return mss - TIMESTAMPS_SIZE if self.handshake.timestamps else mss
 
     def send_mss(self) -> int:
-        """Data bytes of a full segment: the peer's MSS or the device's, options off (RFC 9293 MUST-16, RFC 6691)."""
-        mss = min(self.handshake.mss, self.context.mss)
+        """Data bytes of a full segment: the peer's MSS or the path's, options off (RFC 9293 MUST-16, RFC 6691)."""
+        mss = min(self.handshake.mss, self.path.mss)
         return mss - TIMESTAMPS_SIZE if self.handshake.timestamps else mss

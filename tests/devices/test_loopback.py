@@ -37,7 +37,7 @@ def test_a_connection_to_oneself_without_a_clock() -> None:
 def test_it_is_as_large_as_said() -> None:
     """Its MTU goes into the MSS that is offered, and its limit bounds what waits."""
     device = LoopbackDevice()
-    assert Stack(device, ADDRESSES).context.mss == 16384 - 40
+    assert Stack(device, ADDRESSES).context.writer.ipv4.mss == 16384 - 40
     for _ in range(4096 + 3):
         device.inject(b"x")
     assert device.dropped == 3

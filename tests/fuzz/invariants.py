@@ -24,7 +24,7 @@ def check_stack(stack: Stack, receive_limits: dict[int, int], highest: dict[int,
     """
     context = stack.context
     flows = established = waiting = orphans = allocated = 0
-    guaranteed = 2 * max(4096, stack.settings.tcp_rmem[0], stack.settings.tcp_wmem[0], context.mss)
+    guaranteed = 2 * max(4096, stack.settings.tcp_rmem[0], stack.settings.tcp_wmem[0], context.writer.ipv4.mss)
     handles: list[int] = []
     for number, endpoint in enumerate(context.endpoints):
         if endpoint is None:

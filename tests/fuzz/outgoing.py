@@ -193,12 +193,11 @@ class Wire:
             una = connection.snd_una - first & M
             said.una = una if una < HALF else 0
             said.edge = max(said.edge, said.una + connection.snd_wnd)
-            said.mss = connection.handshake.mss
+            said.mss = min(connection.handshake.mss, connection.path.mss)
             if connection.sender is not None:
-                path = connection.sender.recovery.path
-                if path is not None:
+                if connection.sender.recovery.path is not None:
                     # A probe of the path may be as large as the peer takes.
-                    said.mss = path.agreed
+                    said.mss = connection.handshake.mss
                 said.check_growth(connection.sender.recovery, connection.snd_nxt - connection.snd_una & M)
             if said.announced < 0 and connection.state not in UNSYNCHRONIZED:
                 said.announced = self.announced.get(ends_of(connection.handshake.flow), MAXIMUM) if self.knows else MAXIMUM

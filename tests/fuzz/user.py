@@ -122,7 +122,7 @@ class User:
 
     def do_ttl(self, index: int, ttl: int, tos: int) -> None:
         if listener := self.listener(index):
-            listener.ttl, listener.tos = ttl, tos
+            listener.change_path(ttl=ttl or None, tos=tos)
 
     def do_policy(self, index: int, seed: int) -> None:
         """A policy that decides as it likes; 0: none any more."""
@@ -227,9 +227,9 @@ class User:
         elif name == "unsent":
             connection.limit_unsent(value)
         elif name == "ttl":
-            connection.ttl, connection.tos = value, value & 0xFC
+            connection.change_path(ttl=value or None, tos=value & 0xFC)
         elif name == "mss":
-            connection.user_mss = value
+            connection.handshake.user_mss = value
         elif name == "reading":
             # A program that reads a little whenever it is asked for an option.
             self.take(connection, connection.receive(value))

@@ -150,7 +150,7 @@ class WireWorld:
         """Each packet that came is counted once: handed to its protocol, or dropped under a name."""
         counters = self.stack.counters
         refused = sum(getattr(counters, name) for name in CAUSES[1:])
-        assert counters.IpInReceives == self.packets - self.device.dropped - self.waiting, "packets that came"
+        assert counters.IpInReceives + counters.Ip6InReceives == self.packets - self.device.dropped - self.waiting, "packets that came"
         # A message that quotes too little of a packet is an IcmpInMsgs and an IcmpInErrors, as Linux counts it.
         twice = counters.TcpInSegs + counters.IcmpInMsgs + refused - counters.IpInReceives
         assert 0 <= twice <= counters.IcmpInErrors, "packets that came, by what became of them"

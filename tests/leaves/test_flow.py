@@ -114,4 +114,4 @@ def test_the_network_of_the_peer() -> None:
     address = int(ipaddress.ip_address("198.18.5.9"))
     assert [flow.remote_network(bits) for bits in (-1, 0, 1, 24, 32, 99)] == [0, 0, 1, address >> 8, address, address]
     six = FourTuple("2001:db8::1", 80, "2001:db8:1:2::3", 4000)
-    assert [six.remote_network(bits) for bits in (0, 32, 64, 128)] == [0, 0x20010DB8, 0x20010DB800010002, 0x20010DB800010002]
+    assert [six.remote_network(bits) for bits in (-1, 0, 16, 32, 128)] == [0, 0, 0x20010DB80001, 0x20010DB800010002, 0x20010DB800010002]

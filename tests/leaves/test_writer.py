@@ -105,15 +105,6 @@ def test_syns(wscale: int, sack: bool, stamps: bool) -> None:
         assert packets(ring) == [packet_of(5, 6, 0x12, 0xFFFF, options)]
 
 
-def test_the_largest_mss_that_is_said() -> None:
-    writer, ring = writer_of()
-    for bound, mss, said in ((0, 1460, 1460), (1000, 1460, 1000), (1000, 1000, 1000), (1000, 999, 999)):
-        writer.dress(0, 0, mss=bound)
-        writer.synack(FLOW, 1, 0, 2, 1, mss, -1, False, False, 0, 0)
-        writer.undress()
-        assert packets(ring) == [packet_of(1, 0, 2, 1, b"\x02\x04" + struct.pack(">H", said))]
-
-
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 39, 40])
 def test_options_byte_by_byte(size: int) -> None:
     """Filled up with zeros to a whole word; with the beginning of a queue too."""
@@ -194,21 +185,21 @@ def test_none_is_refused() -> None:
         writer.icmp(FLOW, Segment(), 0, 0)
 
 
-def test_the_dress_of_packets() -> None:
-    """What is 0 stays; ``undress`` brings all of it back. Without DF each packet has an identification of its own (RFC 6864)."""
+def test_a_path_of_its_own() -> None:
+    """Only the packets that are given it differ. Without DF each has an identification of its own (RFC 6864)."""
     writer, ring = writer_of(ttl=200)
-    for ttl, tos, fragment in ((0, 0, False), (1, 0, False), (0, 0xFF, False), (255, 8, True), (0, 0, True)):
-        writer.dress(ttl, tos, fragment)
-        before = len(packets(ring))
-        assert before == 0
+    usual = writer.path_of(FLOW)
+    assert (usual.ttl, usual.tos, usual.fragment, usual.mtu, usual.mss) == (200, 0, False, 1500, 1460)
+    for ttl, tos, fragment in ((200, 0, False), (1, 0, False), (200, 0xFF, False), (255, 8, True), (200, 0, True)):
+        path = usual.copy(ttl=ttl, tos=tos, fragment=fragment)
+        writer.control(FLOW, 1, 2, 0x10, 3, path=path)
+        writer.control(FLOW, 1, 2, 0x10, 3, path=path)
         writer.control(FLOW, 1, 2, 0x10, 3)
-        writer.control(FLOW, 1, 2, 0x10, 3)
-        found = packets(ring)
+        *found, other = packets(ring)
         numbers = [int.from_bytes(packet[4:6], "big") if fragment else None for packet in found]
-        assert found == [packet_of(1, 2, 0x10, 3, ttl=ttl or 200, tos=tos, identification=number) for number in numbers]
+        assert found == [packet_of(1, 2, 0x10, 3, ttl=ttl, tos=tos, identification=number) for number in numbers]
         assert not fragment or numbers[0] != numbers[1]
-        writer.undress()
-        assert (writer.ttl, writer.tos, writer.mss, writer.fragment) == (200, 0, 0, False)
+        assert other == packet_of(1, 2, 0x10, 3, ttl=200)
 
 
 def test_a_full_ring_is_flushed() -> None:
@@ -257,9 +248,9 @@ def test_segments_that_a_device_cuts(size: int, segment: int, told: int) -> None
     """It is told of the size only where there is something to cut; each that it cuts takes a number where they may be fragmented."""
     writer, ring = writer_of(capacity=5000, offload=True)
     queue = queue_of(bytes(4000))
-    writer.dress(0, 0, fragment=True)
+    path = writer.ipv4.copy(fragment=True)
     for _ in range(2):
-        writer.data(FLOW, 1, 1, 0x10, 1, False, 0, 0, queue, 0, size, segment_size=segment)
+        writer.data(FLOW, 1, 1, 0x10, 1, False, 0, 0, queue, 0, size, segment_size=segment, path=path)
     assert ring.segment_sizes[:2].tolist() == [told, told] or (segment == 0 and ring.segment_sizes[0] == 0)
     first, second = (int.from_bytes(ring.packet(slot)[4:6], "big") for slot in (0, 1))
     if segment:

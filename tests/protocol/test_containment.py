@@ -308,7 +308,7 @@ def test_a_kind_that_cannot_be_made_costs_its_handshake_alone(wire: Wire, kind: 
 
 
 class FailsToAnswer(Accept):
-    def send_synack(self, request: Any, context: Any, now: int) -> None:
+    def send_synack(self, request: Any, context: Any, path: Any, mss: int, now: int) -> None:
         raise BrokenError("SYN-ACK")
 
 
@@ -325,10 +325,10 @@ def test_an_answer_that_cannot_be_sent_drops_the_syn(wire: Wire) -> None:
 
 
 class FailsTheSecondTime(Accept):
-    def send_synack(self, request: Any, context: Any, now: int) -> None:
+    def send_synack(self, request: Any, context: Any, path: Any, mss: int, now: int) -> None:
         if request.retries:
             raise BrokenError("SYN-ACK")
-        super().send_synack(request, context, now)
+        super().send_synack(request, context, path, mss, now)
 
 
 def test_a_request_whose_timer_raises_is_dropped(wire: Wire) -> None:

@@ -199,7 +199,7 @@ def test_a_probe_of_a_shut_window_may_not_be_marked() -> None:
 def test_the_ds_field_stays_the_programs() -> None:
     """RFC 9293 SHLD-22; of the two lowest bits the stack knows more."""
     it = Agreed()
-    it.connection.tos = 0xB9
+    it.connection.change_path(tos=0xB9)
     assert [packet[IP].tos for packet in it.data()] == [0xB8]
     assert [packet[IP].tos for packet in it.send(1)] == [0xBA]
 

@@ -29,8 +29,7 @@ def test_ttl_and_ds_of_a_connection() -> None:
     wire = Wire()
     peer, connection = connected(wire)
     _other, plain = connected(wire, 81)
-    connection.ttl = 5
-    connection.tos = 0xB8
+    connection.change_path(ttl=5, tos=0xB8)
     sent = peer.put("PA", 1, 1, b"x")
     connection.send(b"data")
     plain.send(b"data")
@@ -50,8 +49,7 @@ def test_ttl_and_ds_of_a_connection() -> None:
 
 
 def dress(connection: Connection, ttl: int, tos: int) -> None:
-    connection.ttl = ttl
-    connection.tos = tos
+    connection.change_path(ttl=ttl, tos=tos)
 
 
 def test_ds_may_change_while_the_connection_lasts() -> None:
@@ -61,7 +59,7 @@ def test_ds_may_change_while_the_connection_lasts() -> None:
     connection.nodelay = True
     seen = []
     for tos in (0, 0x28, 0x48, 0):
-        connection.tos = tos
+        connection.change_path(tos=tos)
         connection.send(b"x")
         seen += [p[IP].tos for p in wire.sent()]
     assert seen == [0, 0x28, 0x48, 0]
@@ -81,8 +79,7 @@ def test_passed_unchanged(tos: int, ttl: int) -> None:
 def test_a_listeners_are_its_connections_to_begin_with() -> None:
     wire = Wire()
     listener = wire.stack.listen("0.0.0.0", 80)
-    listener.ttl = 7
-    listener.tos = 0x10
+    listener.change_path(ttl=7, tos=0x10)
     peer = Peer(wire)
     sent = [peer.syn(), peer.syn(), *(p for _, p in wire.wait(1.1))]
     peer.put("A", 1, 1)

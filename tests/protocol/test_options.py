@@ -47,10 +47,9 @@ def test_a_syn_shows_what_was_asked_for() -> None:
     wire = Wire()
 
     def prepare(connection: ActiveConnection) -> None:
-        connection.user_mss = 700
+        connection.handshake.user_mss = 700
         connection.limit_receiving(200_000)
-        connection.ttl = 3
-        connection.tos = 0x10
+        connection.change_path(ttl=3, tos=0x10)
 
     connection = wire.stack.connect(PEER, 80, prepare=prepare)
     (syn,) = wire.sent()

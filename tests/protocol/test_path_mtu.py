@@ -6,9 +6,10 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Packet
 
+from fastnet._flow import FourTuple
 from fastnet.devices import Impairment
+from fastnet.ip.mtus import LARGEST, MtuCache
 from fastnet.tcp.connection import Connection
-from fastnet.tcp.paths import LARGEST, Paths
 from fastnet.twins import Twins
 from tests.pair import Pair, Program, Tap
 from tests.peer import MILLISECOND, SECOND, Peer, Wire, icmp
@@ -107,11 +108,12 @@ def test_other_connections_to_the_same_host_hear_of_it() -> None:
 
 def test_the_memory_for_paths_is_bounded() -> None:
     wire = Wire()
-    paths = Paths(wire.stack.settings, 1500)
-    for target in range(LARGEST + 10):
-        assert paths.narrowed(target, 1000, 0)
-    assert len(paths.known) == LARGEST and paths.find(9, 0) is None and paths.find(10, 0) is not None
-    assert paths.find(10, 600 * SECOND) is None and len(paths.known) == LARGEST - 1
+    paths = MtuCache(wire.stack.settings, 1500)
+    flows = [FourTuple("198.18.0.2", 80, f"198.19.{target >> 8}.{target & 255}", 1) for target in range(LARGEST + 10)]
+    for flow in flows:
+        assert paths.narrowed(flow, 1000, 0)
+    assert len(paths.known) == LARGEST and paths.find(flows[9], 0) is None and paths.find(flows[10], 0) is not None
+    assert paths.find(flows[10], 600 * SECOND) is None and len(paths.known) == LARGEST - 1
 
 
 def test_a_router_that_takes_more_than_the_last_changes_nothing() -> None:

@@ -1,16 +1,26 @@
 """What a receiver says of what came out of order or twice, in batches (RFC 2018 section 4, RFC 2883), and how fast it lets the peer be."""
 
+from dataclasses import replace
+
 import pytest
 from scapy.layers.inet import TCP
 from scapy.packet import Packet
 
-from fastnet.devices import Impairment
+from fastnet.devices import Impairment, MemoryDevice
 from fastnet.tcp.connection import Connection
 from fastnet.twins import Twins
 from tests.peer import M, Peer, Wire
 
 SACK = [("MSS", 1460), ("SAckOK", b""), ("WScale", 7)]
 A_SEGMENT = 1000
+
+
+class PutTogether(MemoryDevice):
+    """Packets may be larger than its MTU of 1,500 bytes: several segments each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = replace(self.capabilities, offload=True)
 
 
 def connected(wire: Wire, options: list | None = None) -> tuple[Peer, Connection]:
@@ -101,8 +111,7 @@ def test_pieces_of_a_byte_are_bounded_by_the_block_behind_them() -> None:
 
 def test_a_packet_of_many_segments_is_acknowledged_at_once() -> None:
     """RFC 5681 section 4.2: a device puts segments together; the largest packet is not what "full-sized" means (tcp_measure_rcv_mss())."""
-    wire = Wire(mtu=9000)
-    wire.stack.context.mss = 1460
+    wire = Wire(device=PutTogether())
     peer, connection = connected(wire)
     at = 1
     for size in (*[1460] * 20, 6 * 1460):

@@ -85,7 +85,7 @@ def test_a_new_connection() -> None:
     told = info(wire, connection)
     assert told["options"] == 1 | 2 | 4 and told["wscale"] == 3 | 7 << 4 and told["snd_mss"] == 988 and told["advmss"] == 1448
     assert told["snd_wnd"] == 8000
-    connection.user_mss = 600
+    connection.handshake.user_mss = 600
     assert info(wire, connection)["advmss"] == 588
 
 

@@ -312,7 +312,7 @@ def test_accepted_sockets_have_their_listeners_options(world: Driver) -> None:
                 accepted.close()
     assert told[0] == told[1]
     assert connection is not None
-    assert connection.nodelay and connection.ttl == 33 and connection.tos == 0x10 and connection.congestion.name == "reno"
+    assert connection.nodelay and connection.path.ttl == 33 and connection.path.tos == 0x10 and connection.congestion.name == "reno"
     assert connection.patience.keepalive and connection.patience.count == 13 and connection.send_limit == 60_000
 
 

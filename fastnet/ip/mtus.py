@@ -2,19 +2,22 @@
 
 from typing import Any
 
+from fastnet._flow import FourTuple
 from fastnet.config import Settings
-from fastnet.tcp.numbers import SECOND
 
+SECOND = 1_000_000_000
 LARGEST = 4096
 """Destinations that are remembered. The one that has been known longest makes way for a new one."""
+IPV6_MIN_MTU = 1280
+"""What every link of IPv6 takes (RFC 8200 section 5)."""
 MIN_MTU = 68
 """No link takes less (RFC 791 section 3.1)."""
 GUESSED_MTU = 576
 """What to go down to for a router that does not say what it takes (RFC 1191 section 5)."""
 
 
-class Path:
-    """The way to one destination.
+class KnownMtu:
+    """What is known of the way to one destination.
 
     :ivar mtu: bytes of the largest packet that gets there
     :ivar until: when that is no longer believed, ns
@@ -31,7 +34,7 @@ class Path:
         self.found = found
 
 
-class Paths:
+class MtuCache:
     """Destinations with a path that is narrower than the device.
 
     :param device_mtu: bytes of the largest packet that the device takes
@@ -42,33 +45,39 @@ class Paths:
     def __init__(self, settings: Settings, device_mtu: int) -> None:
         self.settings = settings
         self.device_mtu = device_mtu
-        self.known: dict[Any, Path] = {}
+        self.known: dict[Any, KnownMtu] = {}
 
-    def find(self, target: int, now: int) -> Path | None:
+    def find(self, flow: FourTuple, now: int) -> KnownMtu | None:
         """The path to a destination; None where packets as large as the device takes may be tried."""
+        target = flow.remote_number
         path = self.known.get(target)
         if path is not None and now >= path.until:
             del self.known[target]
             return None
         return path
 
-    def narrowed(self, target: int, mtu: int, now: int) -> bool:
+    def narrowed(self, flow: FourTuple, mtu: int, now: int) -> bool:
         """A router says that it takes only so many bytes. True when that is less than was known.
 
         Below min_pmtu nobody is believed: whoever forges such messages cannot bring packets below that size (__ip_rt_update_pmtu()).
         """
-        if mtu < MIN_MTU:
-            mtu = GUESSED_MTU
-        floor = min(self.settings.min_pmtu, self.device_mtu)
-        fragment = mtu < floor
+        if flow.is_ipv6():
+            # Every link takes that many (RFC 8201 section 4).
+            floor = IPV6_MIN_MTU
+            fragment = False
+        else:
+            if mtu < MIN_MTU:
+                mtu = GUESSED_MTU
+            floor = min(self.settings.min_pmtu, self.device_mtu)
+            fragment = mtu < floor
         mtu = max(mtu, floor)
-        path = self.find(target, now)
+        path = self.find(flow, now)
         most = self.device_mtu if path is None or path.found else path.mtu
         if mtu > most or mtu == self.device_mtu and not fragment:
             return False
         until = now + self.settings.mtu_expires * SECOND
         if path is None:
-            self.keep(target, Path(mtu, until, fragment, False))
+            self.keep(flow, KnownMtu(mtu, until, fragment, False))
             return True
         news = mtu < path.mtu or path.found or fragment and not path.fragment
         path.mtu = mtu
@@ -77,21 +86,21 @@ class Paths:
         path.fragment = path.fragment or fragment
         return news
 
-    def went_through(self, target: int, mtu: int, now: int) -> None:
+    def went_through(self, flow: FourTuple, mtu: int, now: int) -> None:
         """Where larger packets vanish, one of this size got there: new connections begin with that."""
-        path = self.find(target, now)
+        path = self.find(flow, now)
         if path is not None and not path.found:
             return
         if mtu >= self.device_mtu:
-            self.known.pop(target, None)
+            self.known.pop(flow.remote_number, None)
         elif path is None:
-            self.keep(target, Path(mtu, now + self.settings.mtu_expires * SECOND, False, True))
+            self.keep(flow, KnownMtu(mtu, now + self.settings.mtu_expires * SECOND, False, True))
         else:
             path.mtu = mtu
             path.until = now + self.settings.mtu_expires * SECOND
 
-    def keep(self, target: int, path: Path) -> None:
+    def keep(self, flow: FourTuple, path: KnownMtu) -> None:
         """Remember one more."""
         if len(self.known) >= LARGEST:
             del self.known[next(iter(self.known))]
-        self.known[target] = path
+        self.known[flow.remote_number] = path
