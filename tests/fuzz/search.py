@@ -72,7 +72,7 @@ class Search:
             case = draw(seed, self.style)
             wrong, world = failure(case)
             for stack in world.stacks:
-                self.packets[job] += stack.counters.IpInReceives
+                self.packets[job] += stack.counters.IpInReceives + stack.counters.Ip6InReceives
                 counters.update(stack.counters.as_dict())
             if wrong is not None and wrong not in found:
                 found.add(wrong)

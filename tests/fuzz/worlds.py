@@ -150,10 +150,11 @@ class WireWorld:
         """Each packet that came is counted once: handed to its protocol, or dropped under a name."""
         counters = self.stack.counters
         refused = sum(getattr(counters, name) for name in CAUSES[1:])
-        assert counters.IpInReceives + counters.Ip6InReceives == self.packets - self.device.dropped - self.waiting, "packets that came"
+        came = counters.IpInReceives + counters.Ip6InReceives
+        assert came == self.packets - self.device.dropped - self.waiting, "packets that came"
         # A message that quotes too little of a packet is an IcmpInMsgs and an IcmpInErrors, as Linux counts it.
-        twice = counters.TcpInSegs + counters.IcmpInMsgs + refused - counters.IpInReceives
-        assert 0 <= twice <= counters.IcmpInErrors, "packets that came, by what became of them"
+        twice = counters.TcpInSegs + counters.IcmpInMsgs + counters.Icmp6InMsgs + refused - came
+        assert 0 <= twice <= counters.IcmpInErrors + counters.Icmp6InErrors, "packets that came, by what became of them"
         if self.user.connections:
             self.turn += 1
             if self.turn % 4 == 0:
