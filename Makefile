@@ -44,6 +44,7 @@ compare: system-run $(BUILD)
 # The suite, compiled and uncompiled: the slow run is the oracle of the fast one.
 test: system-test $(BUILD)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	FASTNET_FAMILY=6 $(BIN)/python -m pytest -q -n $(WORKERS) tests/protocol
 	FASTNET_PURE=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 # The suite on every other interpreter of the machine that fastnet takes, each with an environment and a build of its own beside this one:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
 
+import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.packet import Packet, Raw
 
@@ -15,7 +17,10 @@ from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.opening import ActiveConnection
+from tests.translate import LONGER, six, to_four, to_six
 
+FAMILY = int(os.environ.get("FASTNET_FAMILY", "4"))
+"""6: the stack of a ``Wire`` speaks IPv6, and packets are translated on their way."""
 STACK = "198.18.0.2"
 PEER = "198.18.0.1"
 SECOND = 1_000_000_000
@@ -23,13 +28,40 @@ MILLISECOND = 1_000_000
 M = 0xFFFFFFFF
 
 
+class SixDevice(MemoryDevice):
+    """A device of a stack that speaks IPv6, for tests that speak IPv4."""
+
+    def inject(self, packet: bytes) -> None:
+        super().inject(to_six(packet))
+
+    def drain(self) -> list[bytes]:
+        return [to_four(packet) for packet in super().drain()]
+
+
+class SixStack(Stack):
+    """A stack that speaks IPv6, for tests that name addresses of IPv4."""
+
+    def listen(self, address: str, port: int, backlog: int = 4096, v6only: bool = False) -> Listener:
+        return super().listen(six(address), port, backlog, v6only)
+
+    def connect(self, remote: str, remote_port: int, local: str | None = None, *rest: Any, **named: Any) -> ActiveConnection:
+        return super().connect(six(remote), remote_port, None if local is None else six(local), *rest, **named)
+
+
 class Wire:
     """A stack and everything that its peers do to it, in virtual time."""
 
     def __init__(self, mtu: int = 1500, addresses: tuple[str, ...] = (STACK,), device: MemoryDevice | None = None, **settings: Any) -> None:
         self.now = SECOND
+        kind = Stack
+        if FAMILY == 6 and device is None:
+            if mtu + LONGER < 1280:
+                pytest.skip("no link of IPv6 has such an MTU")
+            kind = SixStack
+            addresses = tuple(map(six, addresses))
+            device = SixDevice(mtu + LONGER)
         self.device = MemoryDevice(mtu) if device is None else device
-        self.stack = Stack(self.device, addresses, settings, clock=lambda: self.now, random=lambda n: bytes(i & 255 for i in range(n)))
+        self.stack = kind(self.device, addresses, settings, clock=lambda: self.now, random=lambda n: bytes(i & 255 for i in range(n)))
 
     def counter(self, name: str) -> int:
         return int(getattr(self.stack.counters, name))
