@@ -8,6 +8,7 @@ from tests.fuzz.drawing import Drawing
 from tests.fuzz.hostile import MTUS, Hostile
 from tests.fuzz.packets import ACK, HOME, PEERS, SECOND, SYN, Case, Step
 from tests.fuzz.settings import draw_settings
+from tests.translate import LONGER
 
 STYLES = ("wire", "hostile", "twins")
 """Packets drawn one by one; a peer that keeps a state; two stacks."""
@@ -20,6 +21,8 @@ def draw(seed: int, style: str | None = None) -> Case:
     case: Case = {"mode": "twins" if style == "twins" else "wire", "style": style, "seed": seed, "settings": draw_settings(random)}
     case["mtu"] = random.choice(MTUS)
     case["slots"] = random.choice((64, 64, 2))
+    if style != "twins" and case["mtu"] + LONGER >= 1280 and Random(f"family {seed}").random() < 0.5:
+        case["family"] = 6
     if style == "twins":
         # What two that are set alike do to each other would be rare if both were drawn.
         case["settings_b"] = draw_settings(random) if random.random() < 0.4 else dict(case["settings"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fastnet._ring import PacketRing
 from fastnet.devices.base import BaseDevice, Capabilities, Device, Wrapper
+from tests.translate import LONGER, to_four, to_six
 
 TCP = 6
 
@@ -37,13 +38,17 @@ def left_in(ring: PacketRing, offload: bool) -> list[Left]:
 class Tap(BaseDevice):
     """A device whose other side is a test.
 
+    :param mtu: bytes of the longest packet of IPv4; of IPv6 it is so much more as its header is longer
+    :param family: 6: the stack speaks IPv6, and packets are translated
     :param offload: it completes checksums, cuts large packets, and joins segments that it receives
     :ivar dropped: packets for the stack that were longer than the device carries
     """
 
-    def __init__(self, mtu: int, offload: bool) -> None:
-        super().__init__(mtu)
-        self.capabilities = Capabilities(mtu, offload=offload)
+    def __init__(self, mtu: int, offload: bool, family: int = 4) -> None:
+        self.family = family
+        wire = mtu + LONGER if family == 6 else mtu
+        super().__init__(wire)
+        self.capabilities = Capabilities(wire, offload=offload)
         self.mtu = mtu
         self.offload = offload
         self.dropped = 0
@@ -56,11 +61,14 @@ class Tap(BaseDevice):
         if len(packet) > (65535 if joined else self.mtu):
             self.dropped += 1
         else:
-            self.waiting.append(packet)
+            self.waiting.append(to_six(packet) if self.family == 6 else packet)
 
     def drain(self) -> list[Left]:
         """What was sent since the last call."""
         left = self.left
+        if self.family == 6:
+            for each in left:
+                each.packet = to_four(each.packet, each.is_checked)
         self.left = []
         return left
 

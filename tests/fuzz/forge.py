@@ -12,6 +12,8 @@ from fastnet.tcp.connection import Connection
 from tests.fuzz.outgoing import Ends, ends_of
 from tests.fuzz.packets import ACK, PEERS, PORTS, SYN, M, Step, ip_packet, mend, tcp_packet
 from tests.fuzz.user import User
+from tests.peer import SixStack
+from tests.translate import four, six
 
 PERIOD = 1 << 16
 TEXT = Random("text").randbytes(PERIOD) * 2
@@ -39,7 +41,8 @@ class Forger:
 
     def __init__(self, stack: Stack, user: User) -> None:
         self.stack, self.user = stack, user
-        self.home = stack.addresses[0]
+        self.home = four(stack.addresses[0])
+        self.default_mss = 1220 if isinstance(stack, SixStack) else 536
         self.last: dict[Ends, tuple[int, int, int]] = {}
         self.announced: dict[Ends, int] = {}
 
@@ -55,6 +58,8 @@ class Forger:
         seq, ack, stamp = self.last.get(ends, (0, 0, 0))
         known = {"z": 0, "n": ack, "a": ack, "i": ack - 1, "N": seq, "U": seq, "I": seq - 1, "t": 1000, "e": stamp, "segment": 1000}
         flow = FourTuple(ends[2], ends[3], ends[0], ends[1])
+        if isinstance(self.stack, SixStack):
+            flow = FourTuple(six(ends[2]), ends[3], six(ends[0]), ends[1])
         number = self.stack.context.demux.find(flow)
         endpoint: Any = self.stack.context.endpoints[number] if number >= 0 else None
         if endpoint is not None:
@@ -80,7 +85,7 @@ class Forger:
         if flags & SYN:
             # What a SYN may have brought, whatever becomes of it.
             named = [65535 if kind == "raw" else value for kind, value in options if kind in ("mss", "raw")]
-            self.announced[ends] = max([self.announced.get(ends, 0), *(named or [536])])
+            self.announced[ends] = max([self.announced.get(ends, 0), *(named or [self.default_mss])])
         for kind, value in options:
             if kind == "mss":
                 raw += struct.pack(">BBH", 2, 4, value)

@@ -16,6 +16,7 @@ from fastnet.tcp.recovery import Recovery
 from tests.fuzz.device import Left
 from tests.fuzz.invariants import UNSYNCHRONIZED
 from tests.fuzz.packets import ACK, CWR, ECE, FIN, RST, SYN, M, good_sum
+from tests.translate import four
 
 Ends = tuple[str, int, str, int]
 """Remote address and port, local address and port."""
@@ -257,4 +258,5 @@ class Wire:
 
 
 def ends_of(flow: FourTuple) -> Ends:
-    return flow.remote_address, flow.remote_port, flow.local_address, flow.local_port
+    """As IPv4: that is how the fuzzer builds and reads packets of both families."""
+    return four(flow.remote_address), flow.remote_port, four(flow.local_address), flow.local_port

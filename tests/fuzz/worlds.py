@@ -35,6 +35,8 @@ from tests.fuzz.packets import (
     mend,
 )  # fmt: skip
 from tests.fuzz.user import User
+from tests.peer import SixStack
+from tests.translate import six
 
 TIME = ("poll", "flush", "wait", "timer")
 """Steps in which a stack does something."""
@@ -45,10 +47,12 @@ class WireWorld:
 
     def __init__(self, case: Case) -> None:
         self.clock = ManualClock(SECOND)
-        self.device = Tap(case.get("mtu", 1500), case.get("offload", False))
+        family = case.get("family", 4)
+        self.device = Tap(case.get("mtu", 1500), case.get("offload", False), family)
         random = Random(1)
         settings = {name: tuple(value) if isinstance(value, list) else value for name, value in case["settings"].items()}
-        self.stack = Stack(self.device, (HOME,), settings, self.clock, random.randbytes, case.get("slots", 64))
+        kind, home = (SixStack, six(HOME)) if family == 6 else (Stack, HOME)
+        self.stack = kind(self.device, (home,), settings, self.clock, random.randbytes, case.get("slots", 64))
         self.stacks = [self.stack]
         self.user = User(self.stack, self.clock)
         self.injected: list[bytes] = []
