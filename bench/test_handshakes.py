@@ -33,6 +33,13 @@ def test_cycles(benchmark, per_item, base: float, flows: int) -> None:
     benchmark.extra_info["per_item"] = f"{rate:,.0f} cycles/s, {rate / base:.2f} x"
 
 
+def test_cycles_of_ipv6(benchmark, base: float) -> None:
+    """The same over IPv6: a longer header, and addresses of four times the size."""
+    client = MemoryClient(128, "2001:2::2")
+    rate = benchmark.pedantic(best, (client,), rounds=1)
+    benchmark.extra_info["per_item"] = f"{rate:,.0f} cycles/s, {rate / base:.2f} x"
+
+
 @pytest.mark.parametrize("held", [100_000, 1_000_000])
 def test_cycles_beside_open_connections(benchmark, base: float, held: int) -> None:
     """1,024 flows come and go while so many stay open."""

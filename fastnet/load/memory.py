@@ -4,6 +4,7 @@ It is the stack's device: a batch of its packets is in the receive ring before t
 at after the clock stopped. So the time it reports is the stack's alone.
 """
 
+import ipaddress
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from fastnet.stack import Stack
 ACK = 0x10
 RST = 0x04
 SYN = 0x02
-IP = 20
+IP, IPV6 = 20, 40
+"""Bytes of a header."""
 SYN_OPTIONS = bytes.fromhex("020405b40402080a000000010000000001030307")
 ACK_OPTIONS = bytes.fromhex("0101080a0000000200000000")
 STEP = 1_000_000
@@ -50,7 +52,7 @@ class MemoryClient(BaseDevice):
     Every handshake has a 4-tuple that is not used again before 2**32 others were: the source address and port count upwards.
 
     :param flows: handshakes under way at once; at most a ring's slots go in one batch
-    :param target: the stack's address; ``port``: its listener's
+    :param target: the stack's address, of either family; ``port``: its listener's
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class MemoryClient(BaseDevice):
         self.stack = Stack(
             self, (target,), settings, clock=lambda: 0, random=lambda n: bytes(i & 255 for i in range(n)), slots=min(flows, 256)
         )
-        self.listener = self.stack.listen("0.0.0.0", port, flows)
-        self.target = np.frombuffer(bytes(int(part) for part in target.split(".")), np.uint8)
+        self.listener = self.stack.listen(target, port, flows)
+        self.target = np.frombuffer(ipaddress.ip_address(target).packed, np.uint8)
+        self.head = IP if len(self.target) == 4 else IPV6
         self.port = port
 
     # ---- the device's side ----
@@ -80,7 +83,7 @@ class MemoryClient(BaseDevice):
         """Keep a copy of what the stack sent; the time that takes is not the stack's."""
         started = time.perf_counter_ns()
         count = ring.count
-        self.sent.append(ring.memory[:count, HEADROOM : HEADROOM + 60].copy())
+        self.sent.append(ring.memory[:count, HEADROOM : HEADROOM + self.head + 40].copy())
         ring.clear()
         self.device_time += time.perf_counter_ns() - started
         return count
@@ -96,33 +99,47 @@ class MemoryClient(BaseDevice):
         options: bytes,
     ) -> npt.NDArray[np.uint8]:
         """Packets for some flows: an array of shape (len(flows), bytes of a packet), checksums filled in."""
-        size = IP + 20 + len(options)
+        head = self.head
+        size = head + 20 + len(options)
         packets = np.zeros((len(flows), size), np.uint8)
         words = packets.view(">u2")
-        packets[:, 0] = 0x45
-        words[:, 1] = size
-        packets[:, 8] = 64
-        packets[:, 9] = 6
-        # 2**16 ports of 198.18.128.0/17 and on into 198.19.0.0/16, then round again.
+        # 2**16 ports of 198.18.128.0/17 and on into 198.19.0.0/16, then round again; of IPv6, in the lower half of an address.
         source = (0xC6128000 + (flows >> 15)).astype(np.uint32)
-        words[:, 6] = source >> 16
-        words[:, 7] = source & 0xFFFF
-        packets[:, 16:20] = self.target
-        words[:, 10] = 1024 + (flows & 0x7FFF)
-        words[:, 11] = self.port
+        if head == IP:
+            packets[:, 0] = 0x45
+            words[:, 1] = size
+            packets[:, 8] = 64
+            packets[:, 9] = 6
+            packets[:, 16:20] = self.target
+            addresses = slice(6, 10)
+        else:
+            packets[:, 0] = 0x60
+            words[:, 2] = size - head
+            packets[:, 6] = 6
+            packets[:, 7] = 64
+            packets[:, 8:16] = self.target[:8]
+            packets[:, 24:40] = self.target
+            addresses = slice(4, 20)
+        last = addresses.stop - (len(self.target) // 2) - 2
+        words[:, last] = source >> 16
+        words[:, last + 1] = source & 0xFFFF
+        tcp = head // 2
+        words[:, tcp] = 1024 + (flows & 0x7FFF)
+        words[:, tcp + 1] = self.port
         seq = np.broadcast_to(np.asarray(seq, np.uint32), len(flows))
         ack = np.broadcast_to(np.asarray(ack, np.uint32), len(flows))
-        words[:, 12] = seq >> 16
-        words[:, 13] = seq & 0xFFFF
-        words[:, 14] = ack >> 16
-        words[:, 15] = ack & 0xFFFF
-        packets[:, 32] = (20 + len(options)) << 2
-        packets[:, 33] = flags
-        words[:, 17] = 64240
-        packets[:, 40:] = np.frombuffer(options, np.uint8)
-        words[:, 5] = _checksum(words[:, :10])
-        pseudo = words[:, 6:10].sum(axis=1, dtype=np.uint64) + 6 + size - IP
-        words[:, 18] = _checksum(words[:, 10:], pseudo)
+        words[:, tcp + 2] = seq >> 16
+        words[:, tcp + 3] = seq & 0xFFFF
+        words[:, tcp + 4] = ack >> 16
+        words[:, tcp + 5] = ack & 0xFFFF
+        packets[:, head + 12] = (20 + len(options)) << 2
+        packets[:, head + 13] = flags
+        words[:, tcp + 7] = 64240
+        packets[:, head + 20 :] = np.frombuffer(options, np.uint8)
+        if head == IP:
+            words[:, 5] = _checksum(words[:, :tcp])
+        pseudo = words[:, addresses].sum(axis=1, dtype=np.uint64) + 6 + size - head
+        words[:, tcp + 8] = _checksum(words[:, tcp:], pseudo)
         return packets
 
     def play(self, packets: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
@@ -141,7 +158,7 @@ class MemoryClient(BaseDevice):
             self.stack.poll(self.now)
             spent += time.perf_counter_ns() - started - (self.device_time - device_time)
         self.waiting = 0
-        sent = np.concatenate(self.sent) if self.sent else np.zeros((0, 60), np.uint8)
+        sent = np.concatenate(self.sent) if self.sent else np.zeros((0, self.head + 40), np.uint8)
         self.sent.clear()
         return sent, spent
 
@@ -156,7 +173,7 @@ class MemoryClient(BaseDevice):
         answers, spent = self.play(self.batch(flows, seq, 0, SYN, SYN_OPTIONS))
         if len(answers) != count:
             raise RuntimeError(f"{len(answers)} SYN-ACKs to {count} SYNs")
-        iss = np.ascontiguousarray(answers[:, 24:28]).view(">u4")[:, 0].astype(np.uint32)
+        iss = np.ascontiguousarray(answers[:, self.head + 4 : self.head + 8]).view(">u4")[:, 0].astype(np.uint32)
         _, time_of_acks = self.play(self.batch(flows, seq + np.uint32(1), iss + np.uint32(1), ACK, ACK_OPTIONS))
         started = time.perf_counter_ns()
         accepted = 0

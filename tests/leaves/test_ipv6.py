@@ -238,4 +238,5 @@ def test_each_family_has_its_path() -> None:
     writer, _ = writer_of(mtu=9000, ttl=9)
     assert writer.path_of(FLOW) is writer.ipv6 and writer.path_of(FourTuple("198.18.0.2", 1, "198.18.0.1", 2)) is writer.ipv4
     assert (writer.ipv6.version, writer.ipv6.mss, writer.ipv6.ttl, writer.ipv6.default_mss) == (6, 8940, 9, 1220)
+    assert (writer_of(mtu=70000)[0].ipv4.mtu, writer_of(mtu=70000)[0].ipv6.mtu) == (65535, 65535), "no length field says more"
     assert writer_of(mtu=576)[0].ipv6.mtu == 1280, "no link of IPv6 takes less"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dpkt
 import numpy as np
 import pytest
+from scapy.layers.inet import TCP
+from scapy.layers.inet6 import IPv6
 
 from fastnet.load.memory import ACK, ACK_OPTIONS, RST, SYN, SYN_OPTIONS, MemoryClient, MemoryFlood
 
@@ -30,6 +32,26 @@ def test_packets_are_whole(flags: int, options: bytes) -> None:
         assert ip.src == (0xC6128000 + (int(flow) >> 15)).to_bytes(4, "big") and tcp.sport == 1024 + (int(flow) & 0x7FFF)
         names.add((ip.src, tcp.sport))
     assert len(names) == len(flows)
+
+
+@pytest.mark.parametrize(("flags", "options"), [(SYN, SYN_OPTIONS), (ACK, ACK_OPTIONS), (RST, b"")])
+def test_packets_of_ipv6_are_whole(flags: int, options: bytes) -> None:
+    """By scapy, which fills in lengths and checksums itself."""
+    client = MemoryClient(4, "2001:2::2", 81)
+    flows = np.array([0, 0x7FFF, 0x8000], np.uint32)
+    names = set()
+    for raw in client.batch(flows, flows + np.uint32(0xFFFFFFF0), 7, flags, options):
+        packet = IPv6(raw.tobytes())
+        again = packet.copy()
+        del again.plen, again[TCP].chksum, again[TCP].dataofs
+        assert bytes(again) == raw.tobytes() and (packet.dst, packet[TCP].dport, packet[TCP].flags) == ("2001:2::2", 81, flags)
+        names.add((packet.src, packet[TCP].sport))
+    assert len(names) == len(flows)
+
+
+def test_cycles_over_ipv6() -> None:
+    client = MemoryClient(8, "2001:2::2")
+    assert client.run(5).cycles == 40 and client.stack.counters.Ip6InReceives == 120 and client.stack.counters.TcpCurrEstab == 0
 
 
 def test_many_sums_that_carry() -> None:
