@@ -1,4 +1,4 @@
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet._siphash cimport SipState, sip_final, sip_init, sip_word
 
@@ -43,13 +43,13 @@ cdef class FourTuple:
     cdef uint64_t hash
     cdef readonly uint16_t local_port
     cdef readonly uint16_t remote_port
+    cdef readonly uint8_t version
 
     cdef void set(
         self, uint64_t local_hi, uint64_t local_lo, uint64_t remote_hi, uint64_t remote_lo,
         uint16_t local_port, uint16_t remote_port,
     ) noexcept nogil
     cpdef FourTuple copy(self)
-    cpdef bint is_ipv6(self) noexcept
     cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept
     cpdef uint64_t mac(self, uint64_t key0, uint64_t key1, uint32_t number) noexcept
     cpdef uint64_t remote_network(self, int bits) noexcept

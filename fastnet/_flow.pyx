@@ -55,6 +55,7 @@ cdef class FourTuple:
     :param local: the local address, textual IPv4 or IPv6
     :param local_port: 0 to 65535
     :param remote: the remote address
+    :ivar version: 4 or 6
     :param remote_port: 0 to 65535
     :raises OSError: an address is not one
     :raises OverflowError: a port is out of range
@@ -80,6 +81,7 @@ cdef class FourTuple:
         self.remote_lo = remote_lo
         self.local_port = local_port
         self.remote_port = remote_port
+        self.version = 4 if is_v4(remote_hi, remote_lo) else 6
         self.hash = flow_hash(
             flow_key0, flow_key1, local_hi, local_lo, remote_hi, remote_lo, local_port, remote_port
         )
@@ -94,11 +96,8 @@ cdef class FourTuple:
         other.hash = self.hash
         other.local_port = self.local_port
         other.remote_port = self.remote_port
+        other.version = self.version
         return other
-
-    cpdef bint is_ipv6(self) noexcept:
-        """Is it IPv6, and not IPv4?"""
-        return not is_v4(self.remote_hi, self.remote_lo)
 
     cpdef uint64_t prf(self, uint64_t key0, uint64_t key1) noexcept:
         """SipHash-2-4 of the 4-tuple under a secret of 128 bits: for sequence numbers (RFC 6528) and cookies."""
@@ -161,11 +160,6 @@ cdef class FourTuple:
     def remote_address(self) -> str:
         """The remote address as text."""
         return _text(self.remote_hi, self.remote_lo)
-
-    @property
-    def version(self) -> int:
-        """4 or 6."""
-        return 4 if is_v4(self.remote_hi, self.remote_lo) else 6
 
     def __hash__(self):
         return <Py_ssize_t>(self.hash >> 1)

@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 from fastnet._buffer cimport ByteRing
 from fastnet._bytes cimport load32, store16_raw, store32, swap16
 from fastnet._checksum cimport checksum_add, checksum_fold
-from fastnet._flow cimport FourTuple, is_v4
+from fastnet._flow cimport FourTuple
 from fastnet._headers cimport ICMP_HEADER, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, Segment
 from fastnet._path cimport IPV4_HEADER, IPV6_HEADER, TCP_HEADER, Path
 from fastnet._ring cimport PacketRing, packet_at
@@ -63,7 +63,7 @@ cdef class SegmentWriter:
         """The usual path of a flow's family."""
         if flow is None:
             raise TypeError("flow cannot be None")
-        return self.ipv4 if is_v4(flow.remote_hi, flow.remote_lo) else self.ipv6
+        return self.ipv4 if flow.version == 4 else self.ipv6
 
     cdef uint8_t *reserve(self) except NULL:
         """The next free slot's packet; the caller fills it and finishes with ``_finish``."""

@@ -61,7 +61,7 @@ class MtuCache:
 
         Below min_pmtu nobody is believed: whoever forges such messages cannot bring packets below that size (__ip_rt_update_pmtu()).
         """
-        if flow.is_ipv6():
+        if flow.version == 6:
             # Every link takes that many (RFC 8201 section 4).
             floor = IPV6_MIN_MTU
             fragment = False

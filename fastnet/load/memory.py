@@ -68,7 +68,7 @@ class MemoryClient(BaseDevice):
         self.stack = Stack(
             self, (target,), settings, clock=lambda: 0, random=lambda n: bytes(i & 255 for i in range(n)), slots=min(flows, 256)
         )
-        self.listener = self.stack.listen(target, port, flows)
+        self.listener = self.stack.listen("::" if ":" in target else "0.0.0.0", port, flows)
         self.target = np.frombuffer(ipaddress.ip_address(target).packed, np.uint8)
         self.head = IP if len(self.target) == 4 else IPV6
         self.port = port

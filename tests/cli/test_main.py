@@ -76,7 +76,7 @@ def test_did_you_mean(arguments: str, says: str) -> None:
 @pytest.mark.parametrize("command", ["serve http", "serve asgi app:app", "compare"])
 def test_a_congestion_control_is_checked_when_it_is_read(command: str) -> None:
     done = fastnet(*command.split(), "--set", "tcp_congestion_control=vegas")
-    assert done.exit_code == 2 and "no congestion control 'vegas'; there are: bbr, cubic, none, reno" in done.output
+    assert done.exit_code == 2 and "no congestion control 'vegas'; there are: bbr, cubic, dctcp, none, reno" in done.output
 
 
 def test_floods_by_name_are_those_that_there_are() -> None:
