@@ -324,6 +324,34 @@ def test_an_answer_that_cannot_be_sent_drops_the_syn(wire: Wire) -> None:
     assert wire.counter("EndpointFailures") == 1
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_failure_takes_nothing_from_a_handshake_before_it(wire: Wire, early: bool) -> None:
+    """A connection of the same source keeps its place: the bound of the source holds as long as it is open.
+
+    :param early: that connection was opened with Fast Open
+    """
+    wire.stack.settings.set("tcp_fastopen", 0x202)
+    listener = wire.stack.listen(STACK, 80)
+    listener.set("fastnet_source_connections", 2)
+    if early:
+        listener.set_fast_open(10)
+        one = Peer(wire)
+        assert of(40000, one.put("S", options=[("MSS", 1460)], data=b"x")) == ["SA"]
+        assert len(listener.accept_queue) == 1, "without a cookie, as its bit says"
+    else:
+        one = Peer(wire)
+        one.open_without_accept()
+    connection = listener.accept()
+    assert connection is not None
+    source = connection.handshake.source
+    assert source is not None and source.connections == 1
+    listener.set_policy(lambda arrival: FailsToAnswer())
+    wire.put(Peer(wire, sport=40001).packet("S"))
+    assert wire.counter("EndpointFailures") == 1 and source.connections == 1, "it is open"
+    connection.abort(wire.now)
+    assert source.connections == 0
+
+
 class FailsTheSecondTime(Accept):
     def send_synack(self, request: Any, context: Any, path: Any, mss: int, now: int) -> None:
         if request.retries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -304,6 +305,16 @@ def test_the_syn_ack_is_sent_again_and_the_data_behind_it_is_not() -> None:
     assert len(wire.stack.context.demux) == 0 and listener.fast_open is not None and listener.fast_open.pending == 0
 
 
+def test_the_syn_ack_waits_two_minutes_at_most() -> None:
+    """Linux's TCP_RTO_MAX, as for the SYN-ACK of any other handshake."""
+    wire, _ = serve(tcp_synack_retries=9)
+    peer = Peer(wire)
+    syn(peer, cookie(), b"GET /")
+    times = [at for at, p in wire.wait(1000)]
+    assert [round(b - a) for a, b in pairwise([0.0, *times])] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    assert len(wire.stack.context.demux) == 0
+
+
 def test_after_the_final_ack_what_was_lost_is_sent_again() -> None:
     wire, listener = serve()
     peer = Peer(wire)
@@ -468,10 +479,13 @@ def test_data_that_the_syn_ack_does_not_acknowledge_is_sent_after_it() -> None:
     assert connection.snd_una == connection.snd_nxt
 
 
-def test_half_of_the_data_acknowledged() -> None:
+@pytest.mark.parametrize("taken", [1, 2, 4])
+def test_some_of_the_data_acknowledged(taken: int) -> None:
+    """The rest goes with the final ACK (RFC 7413 section 4.2.1), from one byte on."""
     wire = taught()
     peer, connection, _ = connect(wire, b"GET /")
-    assert [peer.relative(p) for p in peer.put("SA", 0, 3)] == [("PA", 3, 1, b"T /")]
+    assert [peer.relative(p) for p in peer.put("SA", 0, 1 + taken)] == [("PA", 1 + taken, 1, b"GET /"[taken:])]
+    assert wire.counter("TCPFastOpenActive") == wire.counter("TCPFastOpenActiveFail") == 1 and connection.failure == 2
     peer.put("A", 1, 6)
     assert connection.snd_una == connection.snd_nxt
 
