@@ -541,7 +541,14 @@ def test_the_log_is_limited(wire: Wire, log: Any) -> None:
     assert wire.counter("EndpointFailures") == 30
     wire.now += 6 * SECOND
     Peer(wire, sport=999).put("S")
-    assert "20 failures before it were not logged" in log.records[-1].message
+    assert "(20 failures before it were not logged)" in log.records[-1].message
+    Peer(wire, sport=998).put("S")
+    assert "not logged" not in log.records[-1].message, "that was said"
+    for port in range(1000, 1010):
+        Peer(wire, sport=port).put("S")
+    wire.now += 6 * SECOND
+    Peer(wire, sport=997).put("S")
+    assert "(2 failures before it were not logged)" in log.records[-1].message
 
 
 def test_a_log_handler_may_fail(wire: Wire) -> None:
@@ -649,6 +656,7 @@ def test_a_device_that_fails_ends_every_connection_with_one_error(failing: tuple
     _, opening, _ = call(wire, 81)
     listener.owner, first.owner = Owner(), Owner()
     Peer(wire, sport=40002).syn()
+    Peer(wire, sport=40003).open_without_accept()
     device.inject(bytes(one.packet("A", 1, 1, b"the last")))
     device.fails = OSError(errno.EBADFD, "gone")
     with pytest.raises(OSError, match="the device has failed: gone") as caught:
@@ -660,7 +668,7 @@ def test_a_device_that_fails_ends_every_connection_with_one_error(failing: tuple
     # What came before it can be read.
     assert first.receive(100) == b"the last"
     assert {listener, first} <= set(wire.stack.take_ready())
-    assert len(listener.syn_queue) == 0
+    assert len(listener.syn_queue) == 0 and listener.accept() is None, "nobody gets a connection that is over already"
     assert wire.counter("TcpCurrEstab") == 0
     assert wire.counter("EndpointFailures") == 0
     # The same for what comes later; and it is not asked again.

@@ -355,6 +355,10 @@ def test_wscale_timestamps_and_sack() -> None:
     handshake = connection.handshake
     assert (handshake.rcv_shift, handshake.snd_shift, handshake.timestamps, handshake.sack) == (3, 7, False, False)
     assert dict(Peer(wire, sport=2).syn([])[TCP].options) == {"MSS": 1460}, "only what the peer offers"
+    listener.set_policy(lambda arrival: Accept(wscale=0))
+    peer = Peer(wire, sport=4)
+    assert dict(peer.syn(LINUX_SYN)[TCP].options)["WScale"] == 0, "no shift here, but the peer's is agreed on (RFC 7323 section 2.2)"
+    peer.put("A", 1, 1, options=[("NOP", None), ("NOP", None), ("Timestamp", (78, wire.now // MILLISECOND))])
     listener.set_policy(lambda arrival: Accept(wscale=-1))
     peer = Peer(wire, sport=3)
     assert "WScale" not in dict(peer.syn(LINUX_SYN)[TCP].options)
