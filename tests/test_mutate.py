@@ -92,11 +92,26 @@ def test_the_page_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [Mutant("fastnet/tcp/rtt.py", i, "f", "comparison", "<", "<=", i, i + 1) for i in range(6)]
     outcomes = [mutate.Outcome(mutant, f"a{i} < b", f"a{i} <= b", results[i], drawn=f"seed {i // 4}") for i, mutant in enumerate(made)]
     monkeypatch.setattr(mutate, "equivalents", lambda: {outcomes[3].key: "a is never b", outcomes[0].key: "it was killed all the same"})
+    monkeypatch.setattr(mutate, "FRESH", Path("/nowhere"))
     text = mutate.page(outcomes)
     assert "- 4 of seed 0\n- 2 of seed 1\n" in text
     assert "| `tcp/rtt.py` | 6 | 3 | 2 | 1 | 60.0 % |" in text and "| **fastnet/tcp** | 6 | 3 | 2 | 1 | 60.0 % |" in text
     assert "| `tcp/rtt.py` | `f` | `a3 < b` | `a3 <= b` | a is never b |" in text
     assert "killed all the same" not in text
+
+
+def test_what_a_sample_showed_at_first_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests that are written for the survivors change what is said of the mutants, not what is said of the sample."""
+    monkeypatch.setattr(mutate, "FRESH", tmp_path / "fresh.tsv")
+    made = [Mutant("fastnet/tcp/rtt.py", i, "f", "comparison", "<", "<=", i, i + 1) for i in range(4)]
+    outcomes = [mutate.Outcome(m, f"a{m.line} < b", "", "killed" if m.line else "survived", drawn="seed 1") for m in made]
+    mutate.keep_fresh("seed 1", outcomes)
+    mutate.keep_fresh("seed 2", outcomes[:2])
+    outcomes[0].result = "killed"
+    assert mutate.fresh() == {"seed 1": (4, 3, 0), "seed 2": (2, 1, 0)}
+    text = mutate.page(outcomes)
+    assert "| seed 1 | 4 | 3 | 0 | 75.0 % |\n| seed 2 | 2 | 1 | 0 | 50.0 % |\n" in text
+    assert "| **fastnet/tcp** | 4 | 4 | 0 | 0 | 100.0 % |" in text
 
 
 def test_samples_add_up_until_their_lines_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

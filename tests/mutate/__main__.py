@@ -7,7 +7,8 @@
     python -m tests.mutate --seed 7 --add --parts fastnet/aio,fastnet/tcp/gate.py   one more sample, of a part; the page adds them up
 
 What became of each mutant is in tests/mutate/results.tsv, from which the page is written. A mutant whose line has changed since is left
-out of the page, and at the next run out of the table.
+out of the page, and at the next run out of the table. How many mutants of a sample were killed when it was drawn, before any test was
+written for its survivors, is in tests/mutate/fresh.tsv: that share is what the tests are worth, and it stays.
 
 It works in copies of the tree under build/mutate. The protocol runs uncompiled; a leaf is built anew for each of its mutants. Which
 tests reach a line is found by running them all under coverage.py: once, then those of files that have changed, all with ``--reach``.
@@ -47,6 +48,7 @@ BUILD = ROOT / "build" / "mutate"
 PAGE = ROOT / "docs" / "mutation.md"
 EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
 RESULTS = Path(__file__).with_name("results.tsv")
+FRESH = Path(__file__).with_name("fresh.tsv")
 COLUMNS = ("module", "line", "function", "before", "after", "result", "by", "drawn")
 REACH = BUILD / "reach.json"
 SUITE = ["tests/protocol", "tests/server", "tests/leaves", "tests/devices", "tests/aio", "tests/doors", "tests/wire", "tests/fuzz"]
@@ -74,6 +76,9 @@ IN_PROCESSES = {
     "fastnet/pytest_plugin": ["tests/test_pytest_plugin.py"],
 }  # fmt: skip
 """Beginnings of modules whose lines run in other processes, or in C, -> where their tests are. The longest beginning counts."""
+COUNTING = "tests/protocol/test_ack_work.py"
+COUNTED = tuple(f"fastnet/tcp/{name}.py" for name in ("flights", "scoreboard", "rack", "recovery", "sender"))
+"""Tests that count the lines that run, with a trace function of their own, so that coverage.py sees nothing; and what they count."""
 USAGE_ERROR = 4
 """Pytest's exit code where a name is of no test."""
 DEFAULT_TIME = 2.0
@@ -165,7 +170,8 @@ class Reach:
             if spent > self.budget and chosen:
                 break
             chosen.append(name)
-        return chosen, len(names) - len(chosen)
+        left = len(names) - len(chosen)
+        return [*chosen, COUNTING] if mutant.path in COUNTED else chosen, left
 
     def _by_line(self, mutant: Mutant) -> list[str]:
         lines = self.lines.get(mutant.path, {})
@@ -476,6 +482,15 @@ def page(outcomes: list[Outcome]) -> str:
         "| module | mutants | killed | survived | equivalent | killed of the not equivalent |",
         "|---|---|---|---|---|---|",
     ]
+    if first := fresh():
+        lines[-2:-2] = [
+            "Before any test was written for its survivors, a sample fared so (the lines may have changed since, and the tests):",
+            "",
+            "| sample | mutants | killed at once | equivalent | killed of the not equivalent |",
+            "|---|---|---|---|---|",
+            *(f"| {of} | {count} | {dead} | {equal} | {rate(dead, count - dead - equal)} |" for of, (count, dead, equal) in first.items()),
+            "",
+        ]
     if not any(outcome.mutant.path.endswith(".pyx") for outcome in outcomes):
         lines[-2:-2] = ["No leaf is among them.", ""]
     for place in ["fastnet/tcp", "the rest", *sorted(set(counts) - {"fastnet/tcp", "the rest"})]:
@@ -544,6 +559,24 @@ def drawn(seed: int) -> str:
     return f"seed {seed}, {time.strftime('%Y-%m-%d', time.gmtime())}, commit {commit}"
 
 
+def fresh() -> dict[str, tuple[int, int, int]]:
+    """Samples -> mutants, those killed when the sample was drawn, and those of the rest that are judged to be equivalent."""
+    if not FRESH.exists():
+        return {}
+    with FRESH.open() as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return {row["drawn"]: (int(row["mutants"]), int(row["killed"]), int(row["equivalent"])) for row in rows}
+
+
+def keep_fresh(name: str, outcomes: list[Outcome]) -> None:
+    """Note what became of a new sample. Equivalents that nobody has judged yet count as survivors until somebody corrects the number."""
+    killed = sum(outcome.result == "killed" for outcome in outcomes)
+    equal = sum(outcome.result != "killed" and outcome.key in equivalents() for outcome in outcomes)
+    lines = ["drawn\tmutants\tkilled\tequivalent"]
+    lines += ["\t".join(map(str, (of, *counts))) for of, counts in {**fresh(), name: (len(outcomes), killed, equal)}.items()]
+    FRESH.write_text("\n".join(lines) + "\n")
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description="Are the tests honest?")
@@ -589,6 +622,8 @@ def main() -> int:
         sampled = {outcome.mutant: outcome.drawn for outcome in kept}
         for outcome in outcomes:
             outcome.drawn = sampled.get(outcome.mutant) or name
+        if not arguments.again:
+            keep_fresh(name, outcomes)
         done = {outcome.mutant for outcome in outcomes}
         outcomes += (outcome for outcome in kept if outcome.mutant not in done)
         outcomes.sort(key=lambda o: (o.mutant.path, o.mutant.start, o.mutant.after))

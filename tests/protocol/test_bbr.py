@@ -225,6 +225,36 @@ def test_it_looks_for_the_round_trip_after_five_seconds() -> None:
     assert bbr.state == CRUISE and bbr.cwnd >= path.bdp
 
 
+@pytest.mark.parametrize("state", [STARTUP, CRUISE, UP])
+def test_it_looks_for_the_round_trip_at_the_rate_of_the_path(state: int) -> None:
+    """BBREnterProbeRTT() (section 5.3.4.3): the pacing gain is 1, whichever state it comes from; another would fill the queue."""
+    path = Path()
+    bbr = path.to(state)
+    if state == STARTUP:
+        path.round()
+    path.now = bbr.probe_rtt_min_stamp + 5 * SECOND
+    path.ack(path.rate, MSS, rtt=2 * RTT)
+    assert bbr.state != PROBE_RTT, "not before the interval is over"
+    path.now += 1
+    path.ack(path.rate, MSS, rtt=2 * RTT)
+    assert bbr.state == PROBE_RTT and bbr.pacing_gain == 1.0
+    if state != STARTUP:
+        assert bbr.pacing_rate() == int(bbr.bw * 0.99)
+
+
+def test_the_shortest_round_trip_is_believed_for_ten_seconds() -> None:
+    """BBR.MinRTTFilterLen of section 2.14.1: a path that has become longer is found out then, not before."""
+    path = Path()
+    bbr = path.to(CRUISE)
+    before, since = bbr.min_rtt, bbr.min_rtt_stamp
+    while bbr.min_rtt == before:
+        assert path.now <= since + 10 * SECOND + MILLISECOND
+        path.now += MILLISECOND
+        path.prior = path.total
+        path.ack(path.rate, MSS, rtt=2 * RTT, in_flight=4 * MSS)
+    assert path.now > since + 10 * SECOND and bbr.min_rtt == 2 * RTT
+
+
 def test_recovery_and_timeouts_keep_the_window() -> None:
     """BBRSaveCwnd(), BBRRestoreCwnd()."""
     path = Path()

@@ -182,6 +182,22 @@ def test_another_congestion_control_in_the_middle_of_a_recovery(first: str, then
     assert recovery.state == 0 and recovery.congestion.cwnd <= 20 * MSS
 
 
+@pytest.mark.parametrize("first", ["reno", "cubic"])
+def test_another_congestion_control_takes_half_of_what_is_on_its_way(first: str) -> None:
+    """In a recovery its SSTHRESH is that of the one before it, or half of FlightSize (RFC 5681 equation 4) if that is less."""
+    wire = Wire(tcp_congestion_control=first)
+    peer, connection = connected(wire)
+    connection.send(b"x" * 10 * MSS)
+    wire.sent()
+    for _ in range(3):
+        ack(peer, 1)
+    recovery = connection.sender.recovery
+    before = recovery.congestion.ssthresh
+    assert recovery.state != 0 and before >= 5 * MSS
+    connection.set_congestion_control("cubic" if first == "reno" else "reno")
+    assert recovery.congestion.ssthresh == 5 * MSS
+
+
 def test_without_congestion_control_a_timeout_sends_everything_again() -> None:
     """Recovery by duplicate ACKs sends what arrived and no more; once it has timed out, CWND bounds nothing again."""
     wire = Wire(tcp_congestion_control="none", tcp_notsent_lowat=1 << 30, tcp_wmem=(4096, 1 << 22, 1 << 22), tcp_frto=0)

@@ -324,6 +324,34 @@ def test_an_answer_that_cannot_be_sent_drops_the_syn(wire: Wire) -> None:
     assert wire.counter("EndpointFailures") == 1
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_failure_takes_nothing_from_a_handshake_before_it(wire: Wire, early: bool) -> None:
+    """A connection of the same source keeps its place: the bound of the source holds as long as it is open.
+
+    :param early: that connection was opened with Fast Open
+    """
+    wire.stack.settings.set("tcp_fastopen", 0x202)
+    listener = wire.stack.listen(STACK, 80)
+    listener.set("fastnet_source_connections", 2)
+    if early:
+        listener.set_fast_open(10)
+        one = Peer(wire)
+        assert of(40000, one.put("S", options=[("MSS", 1460)], data=b"x")) == ["SA"]
+        assert len(listener.accept_queue) == 1, "without a cookie, as its bit says"
+    else:
+        one = Peer(wire)
+        one.open_without_accept()
+    connection = listener.accept()
+    assert connection is not None
+    source = connection.handshake.source
+    assert source is not None and source.connections == 1
+    listener.set_policy(lambda arrival: FailsToAnswer())
+    wire.put(Peer(wire, sport=40001).packet("S"))
+    assert wire.counter("EndpointFailures") == 1 and source.connections == 1, "it is open"
+    connection.abort(wire.now)
+    assert source.connections == 0
+
+
 class FailsTheSecondTime(Accept):
     def send_synack(self, request: Any, context: Any, path: Any, mss: int, now: int) -> None:
         if request.retries:
@@ -513,7 +541,14 @@ def test_the_log_is_limited(wire: Wire, log: Any) -> None:
     assert wire.counter("EndpointFailures") == 30
     wire.now += 6 * SECOND
     Peer(wire, sport=999).put("S")
-    assert "20 failures before it were not logged" in log.records[-1].message
+    assert "(20 failures before it were not logged)" in log.records[-1].message
+    Peer(wire, sport=998).put("S")
+    assert "not logged" not in log.records[-1].message, "that was said"
+    for port in range(1000, 1010):
+        Peer(wire, sport=port).put("S")
+    wire.now += 6 * SECOND
+    Peer(wire, sport=997).put("S")
+    assert "(2 failures before it were not logged)" in log.records[-1].message
 
 
 def test_a_log_handler_may_fail(wire: Wire) -> None:
@@ -621,6 +656,7 @@ def test_a_device_that_fails_ends_every_connection_with_one_error(failing: tuple
     _, opening, _ = call(wire, 81)
     listener.owner, first.owner = Owner(), Owner()
     Peer(wire, sport=40002).syn()
+    Peer(wire, sport=40003).open_without_accept()
     device.inject(bytes(one.packet("A", 1, 1, b"the last")))
     device.fails = OSError(errno.EBADFD, "gone")
     with pytest.raises(OSError, match="the device has failed: gone") as caught:
@@ -632,7 +668,7 @@ def test_a_device_that_fails_ends_every_connection_with_one_error(failing: tuple
     # What came before it can be read.
     assert first.receive(100) == b"the last"
     assert {listener, first} <= set(wire.stack.take_ready())
-    assert len(listener.syn_queue) == 0
+    assert len(listener.syn_queue) == 0 and listener.accept() is None, "nobody gets a connection that is over already"
     assert wire.counter("TcpCurrEstab") == 0
     assert wire.counter("EndpointFailures") == 0
     # The same for what comes later; and it is not asked again.

@@ -190,6 +190,20 @@ def test_a_cookie_is_good_for_two_counts(into: float, wait: float, good: bool) -
     assert (len(listener.accept_queue), wire.counter("SyncookiesFailed")) == ((1, 0) if good else (0, 1))
 
 
+@pytest.mark.parametrize(("into", "wait", "failed"), [(60, 67.9, 0), (60, 68.1, 1), (60, 127.9, 1), (60, 128.1, 0), (0, 127.9, 0)])
+def test_a_cookie_grows_old_though_no_other_is_sent(into: float, wait: float, failed: int) -> None:
+    """The count is the clock's. A listener that has sent no cookie for 128 s does not look for one at all (TCP_SYNCOOKIE_VALID)."""
+    wire = cookie_wire()
+    listener = wire.stack.listen("0.0.0.0", 80)
+    wire.now += round(into * SECOND)
+    peer = Peer(wire)
+    peer.syn()
+    wire.now += round(wait * SECOND)
+    good = into + wait < 128
+    assert [str(a[TCP].flags) for a in peer.put("A", 1, 1)] == ([] if good else ["R"])
+    assert (len(listener.accept_queue), wire.counter("SyncookiesFailed")) == (good, failed)
+
+
 def test_a_replayed_cookie_is_reset() -> None:
     wire = cookie_wire()
     listener = wire.stack.listen("0.0.0.0", 80)

@@ -511,6 +511,7 @@ def test_rst_in_time_wait(rfc1337: int) -> None:
     assert wire.stack.context.time_wait_count == 1, "a RST at the wrong place never counts"
     peer.put("R", 2)
     assert wire.stack.context.time_wait_count == rfc1337
+    assert wire.counter("TcpInStrayRsts") == rfc1337, "what is dropped is counted, once"
 
 
 def test_time_wait_is_reopened_by_a_newer_syn_only() -> None:

@@ -15,6 +15,7 @@ from fastnet.twins import Twins
 from tests.pair import Pair, Program
 from tests.peer import IP, TCP, Peer, Wire, call
 from tests.protocol.test_ecn import CE, ECT_0, MSS, Agreed, codepoints, flags, marked
+from tests.protocol.test_tcpinfo import info
 
 
 def agreed(**settings: Any) -> Agreed:
@@ -49,6 +50,15 @@ def test_the_echo_follows_each_segment() -> None:
     assert flags(it.data("PAC", CE)) == ["AE"], "CWR first, then CE"
     assert flags(it.data("PAC")) == ["A"] and flags(it.data(codepoint=CE)) == ["AE"]
     assert flags(it.data(codepoint=0)) == ["A"], "what may not be marked is not"
+
+
+def test_tcp_info_says_whether_a_codepoint_came() -> None:
+    """TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN: the second only once the path has let one through."""
+    it = agreed()
+    for codepoint, seen in ((0, False), (ECT_0, True), (0, True)):
+        it.data(codepoint=codepoint)
+        options = info(it.wire, it.connection)["options"]
+        assert (options & 8 != 0, options & 16 != 0) == (True, seen)
 
 
 def test_a_change_sends_the_delayed_ack_with_the_state_before() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fastnet.devices import Impairment
+from fastnet.tcp.congestion import algorithm
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.policy import Accept
 from fastnet.tcpinfo import NAMES, tcp_info
@@ -338,6 +339,16 @@ def test_alternative_backoff(name: str, mark: float, loss: float) -> None:
         congestion = it.connection.sender.recovery.congestion
         # The first ACK was of new data, so CWND is eleven segments by the third duplicate.
         assert congestion.ssthresh == pytest.approx(9 * MSS * loss if name == "reno" else 11 * MSS * loss, abs=2)
+
+
+@pytest.mark.parametrize("name", ["cubic", "reno", "dctcp"])
+def test_a_mark_leaves_two_segments(name: str) -> None:
+    """RFC 5681 equation 4, RFC 8511 section 3.1: SSTHRESH is two segments at least, however little is on its way; for a loss too."""
+    for kind in ("marked", "reduce", "timed_out"):
+        congestion = algorithm(name)(MSS)
+        congestion.cwnd = 2 * MSS
+        getattr(congestion, kind)(MSS, SECOND)
+        assert congestion.ssthresh == 2 * MSS, kind
 
 
 # ---- what is known of it ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -304,6 +305,16 @@ def test_the_syn_ack_is_sent_again_and_the_data_behind_it_is_not() -> None:
     assert len(wire.stack.context.demux) == 0 and listener.fast_open is not None and listener.fast_open.pending == 0
 
 
+def test_the_syn_ack_waits_two_minutes_at_most() -> None:
+    """Linux's TCP_RTO_MAX, as for the SYN-ACK of any other handshake."""
+    wire, _ = serve(tcp_synack_retries=9)
+    peer = Peer(wire)
+    syn(peer, cookie(), b"GET /")
+    times = [at for at, p in wire.wait(1000)]
+    assert [round(b - a) for a, b in pairwise([0.0, *times])] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    assert len(wire.stack.context.demux) == 0
+
+
 def test_after_the_final_ack_what_was_lost_is_sent_again() -> None:
     wire, listener = serve()
     peer = Peer(wire)
@@ -314,8 +325,7 @@ def test_after_the_final_ack_what_was_lost_is_sent_again() -> None:
     wire.sent()
     wire.wait(1.5)
     peer.options = [("Timestamp", (1001, 1))]
-    peer.put("A", 6, 1)
-    assert any(peer.relative(p)[3] == b"answer" for _, p in wire.wait(3))
+    assert [peer.relative(p)[3] for p in peer.put("A", 6, 1)] == [b"answer"], "it has been due for half a second"
 
 
 def test_a_syn_that_comes_again_is_answered_again_and_read_once() -> None:
@@ -440,7 +450,7 @@ def taught(mss: int = 1460, **settings: Any) -> Wire:
     """A stack that has a cookie of the peer."""
     wire = Wire(**settings)
     peer, connection, first = connect(wire)
-    assert raw_cookie(first) == b"" and connection.asked
+    assert raw_cookie(first) == b"" and connection.asked and first[TCP].ack == 0
     peer.put("SA", 0, 1, options=[("MSS", mss), (FAST_OPEN, b"12345678")])
     connection.abort(wire.now)
     wire.sent()
@@ -451,7 +461,7 @@ def test_a_syn_asks_for_a_cookie_and_the_next_has_it() -> None:
     """RFC 7413 section 4.2.1."""
     wire = taught()
     peer, connection, first = connect(wire, b"GET /")
-    assert raw_cookie(first) == b"12345678" and peer.relative(first) == ("S", 0, 0, b"GET /")
+    assert raw_cookie(first) == b"12345678" and peer.relative(first) == ("S", 0, 0, b"GET /") and first[TCP].ack == 0
     assert [kind for kind, _ in first[TCP].options[:5]] == ["MSS", "SAckOK", "Timestamp", "NOP", "WScale"]
     assert [peer.relative(p) for p in peer.put("SA", 0, 6)] == [("A", 6, 1, b"")]
     assert connection.state == State.ESTABLISHED and connection.snd_una == connection.snd_nxt
@@ -468,10 +478,13 @@ def test_data_that_the_syn_ack_does_not_acknowledge_is_sent_after_it() -> None:
     assert connection.snd_una == connection.snd_nxt
 
 
-def test_half_of_the_data_acknowledged() -> None:
+@pytest.mark.parametrize("taken", [1, 2, 4])
+def test_some_of_the_data_acknowledged(taken: int) -> None:
+    """The rest goes with the final ACK (RFC 7413 section 4.2.1), from one byte on."""
     wire = taught()
     peer, connection, _ = connect(wire, b"GET /")
-    assert [peer.relative(p) for p in peer.put("SA", 0, 3)] == [("PA", 3, 1, b"T /")]
+    assert [peer.relative(p) for p in peer.put("SA", 0, 1 + taken)] == [("PA", 1 + taken, 1, b"GET /"[taken:])]
+    assert wire.counter("TCPFastOpenActive") == wire.counter("TCPFastOpenActiveFail") == 1 and connection.failure == 2
     peer.put("A", 1, 6)
     assert connection.snd_una == connection.snd_nxt
 
@@ -561,6 +574,40 @@ def test_a_black_hole_ends_fast_open_for_a_while() -> None:
     assert raw_cookie(connect(wire, b"GET /")[2]) is None
     wire.wait(101)
     assert not wire.stack.context.fast_open.is_paused(wire.now)
+
+
+def test_each_black_hole_in_a_row_ends_it_for_twice_as_long() -> None:
+    """Up to 64 times as long (tcp_fastopen_active_should_disable()), until a server takes data again."""
+    wire = taught(tcp_fastopen_blackhole_timeout_sec=100)
+    fast_open = wire.stack.context.fast_open
+    for times in (1, 2, 4, 8, 16, 32, 64, 64, 64):
+        fast_open.black_hole(wire.now)
+        wire.now += times * 100 * SECOND - 1
+        assert fast_open.is_paused(wire.now), times
+        wire.now += 1
+        assert not fast_open.is_paused(wire.now), times
+    peer, _, _ = connect(wire, b"GET /")
+    peer.put("SA", 0, 6)
+    fast_open.black_hole(wire.now)
+    assert fast_open.is_paused(wire.now + 99 * SECOND) and not fast_open.is_paused(wire.now + 100 * SECOND)
+
+
+def test_each_syn_that_is_lost_ends_it_to_that_server_for_twice_as_long() -> None:
+    """RFC 7413 section 4.1.3: a minute the first time, and an hour or so at most; it works again when it has worked once."""
+    wire = taught()
+    fast_open = wire.stack.context.fast_open
+    flow = connect(wire)[1].handshake.flow.copy()
+    other = FourTuple(flow.local_address, 1, flow.local_address, 80)
+    for times in (1, 2, 4, 8, 16, 32, 64, 64):
+        fast_open.lost(flow, wire.now)
+        assert fast_open.cookie_for(other, False, wire.now) == b""
+        wire.now += times * 60 * SECOND - 1
+        assert fast_open.cookie_for(flow, False, wire.now) is None, times
+        wire.now += 1
+        assert fast_open.cookie_for(flow, False, wire.now) == b"12345678", times
+    fast_open.learn(flow, b"", 1460)
+    fast_open.lost(flow, wire.now)
+    assert fast_open.cookie_for(flow, False, wire.now + 60 * SECOND) == b"12345678"
 
 
 def test_a_black_hole_after_the_handshake() -> None:

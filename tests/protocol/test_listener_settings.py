@@ -8,6 +8,7 @@ import pytest
 from scapy.layers.inet import TCP
 
 from fastnet.config import SettingError, Settings
+from fastnet.forks import ForkedError
 from fastnet.tcp.listener import Listener
 from fastnet.tcp.states import State
 from fastnet.tcp.tuning import NAMES, timeouts_within
@@ -262,6 +263,23 @@ def test_one_source_does_not_take_it_all() -> None:
         Peer(wire, sport=2000 + i).open(listener)
         listener.set("fastnet_source_connections", 0)
     assert refused(listener) == {"source_requests": 96}
+
+
+@pytest.mark.parametrize("call", ["accept", "set_policy", "set_fast_open", "close"])
+def test_each_call_of_a_listener_in_a_child(call: str) -> None:
+    """It says whose the stack is, and changes nothing."""
+    wire = Wire(tcp_fastopen=3)
+    listener = wire.stack.listen("0.0.0.0", 80)
+    Peer(wire).open_without_accept()
+    wire.stack.after_fork()
+    with pytest.raises(ForkedError):
+        {
+            "accept": listener.accept,
+            "set_policy": lambda: listener.set_policy(lambda arrival: None),
+            "set_fast_open": lambda: listener.set_fast_open(5),
+            "close": lambda: listener.close(wire.now),
+        }[call]()
+    assert len(listener.accept_queue) == 1 and listener.gate is None and listener.fast_open is None and not listener.closed
 
 
 # ---- statistics ----

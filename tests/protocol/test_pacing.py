@@ -120,14 +120,14 @@ def test_without_it_a_connection_has_no_rates_and_sends_at_once() -> None:
     assert connection.need_sender().recovery.rates is None
 
 
-@pytest.mark.parametrize(("slow", "ratio"), [(True, 200), (False, 120)])
-def test_the_rate_is_a_window_for_each_round_trip_and_a_little_more(slow: bool, ratio: int) -> None:
-    """tcp_update_pacing_rate(): tcp_pacing_ss_ratio in slow start, tcp_pacing_ca_ratio after it."""
+@pytest.mark.parametrize(("ssthresh", "ratio"), [(1 << 20, 200), (200_002, 200), (200_000, 120), (150_000, 120)])
+def test_the_rate_is_a_window_for_each_round_trip_and_a_little_more(ssthresh: int, ratio: int) -> None:
+    """tcp_update_pacing_rate(): tcp_pacing_ss_ratio while CWND is less than half of SSTHRESH, tcp_pacing_ca_ratio after that."""
     wire, _, connection = accepted(fastnet_pacing=1)
     recovery = connection.need_sender().recovery
     congestion = recovery.congestion
     congestion.cwnd = 100_000
-    congestion.ssthresh = 1 << 20 if slow else 150_000
+    congestion.ssthresh = ssthresh
     assert recovery.rtt.srtt == 10 * MILLISECOND
     assert recovery.rate(connection) == 10_000_000 * ratio // 100
     assert wire.stack.settings.tcp_pacing_ss_ratio == 200

@@ -1,5 +1,6 @@
 """Path MTU discovery: what routers say (RFC 1191, RFC 8201), how long it counts, and packets that vanish (RFC 4821, RFC 8899)."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from fastnet._flow import FourTuple
 from fastnet.devices import Impairment
 from fastnet.ip.mtus import LARGEST, MtuCache
 from fastnet.tcp.connection import Connection
+from fastnet.tcp.discovery import Discovery
+from fastnet.tcp.scoreboard import Scoreboard
 from fastnet.twins import Twins
 from tests.pair import Pair, Program, Tap
 from tests.peer import MILLISECOND, SECOND, Peer, Wire, icmp
@@ -207,6 +210,37 @@ def test_probing_from_the_start() -> None:
     open_way = Hole(1500, b"x" * 3_000_000, {"tcp_mtu_probing": 2})
     open_way.pair.finish(60)
     assert open_way.largest() == 1500 and open_way.counter("TCPMTUPFail") == 0
+
+
+@pytest.mark.parametrize(("segments", "probed"), [(10, False), (11, True)])
+def test_a_small_cwnd_is_not_risked_for_a_probe(segments: int, probed: bool) -> None:
+    """tcp_mtu_probe(): one that is lost has to be noticed by what is sent behind it."""
+    wire = Wire(tcp_mtu_probing=2)
+    peer = Peer(wire)
+    connection = peer.open(wire.stack.listen("0.0.0.0", 80), [("MSS", 1460), ("SAckOK", b"")])
+    connection.need_sender().recovery.follow_path(connection, wire.now)
+    assert connection.send_mss() == 1024
+    connection.need_sender().recovery.congestion.cwnd = segments * 1024
+    connection.send(bytes(30_000))
+    assert (max(sizes(wire.sent())) > 1024) == probed
+
+
+@pytest.mark.parametrize(
+    ("lost", "alone"), [((1,), True), ((), False), ((1, 4), False), ((0, 1), False), ((4,), False), ((2, 3), False)]
+)
+def test_only_a_probe_that_is_lost_alone_was_too_large(lost: tuple[int, ...], alone: bool) -> None:
+    """RFC 8899 section 5.1.3. Another loss is congestion, though it be of as many bytes as the probe: 2 and 3 are half of it each."""
+    board, discovery = Scoreboard(), Discovery()
+    board.most = 100
+    edges = [0, 700, 2100, 2800, 3500, 4900]
+    for left, right in pairwise(edges):
+        board.sent(left, right, 1)
+    discovery.high = 1500
+    discovery.probe, discovery.probe_seq, discovery.probe_end = 1440, 700, 2100
+    for i in lost:
+        board.lose(board.flights[i], 700)
+    assert discovery.failed(board) == alone
+    assert discovery.high == (1439 if alone else 1500) and discovery.probe == 0
 
 
 def test_the_next_connection_does_not_fall_into_the_hole() -> None:

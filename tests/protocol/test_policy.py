@@ -207,6 +207,41 @@ def test_the_bounds_hold_when_the_waiting_is_over() -> None:
     assert flags(wire.sent()) == ["SA"] and refused(listener) == {"syn_queue_full": 2}
 
 
+@pytest.mark.parametrize("bound", ["syn_queue_full", "last_quarter", "accept_queue_full", "source_connections", "source_requests"])
+def test_each_bound_holds_for_a_syn_that_waited(bound: str) -> None:
+    """Neither answered nor queued, and counted once, under the bound that refused it."""
+    keeper = Keeper()
+    wire, listener = ruled(keeper, tcp_syncookies=0)
+    listener.set("fastnet_source_connections", 1)
+    waiting = Peer(wire)
+    waiting.put("S")
+    if bound == "syn_queue_full":
+        listener.set("backlog", 0)
+    elif bound == "last_quarter":
+        listener.set("tcp_max_syn_backlog", 1)
+        Peer(wire, sport=40002, source="198.18.0.9").put("S")
+        keeper.kept[1].accept()
+        assert flags(wire.sent()) == ["SA"]
+    elif bound == "accept_queue_full":
+        listener.set("backlog", 0)
+        listener.set("fastnet_young_request_rule", 0)
+    elif bound == "source_requests":
+        listener.set("fastnet_source_requests", 1)
+    # Another's handshake fills the place.
+    source = {"source": "198.18.0.9"} if "source" not in bound else {}
+    other = Peer(wire, sport=40001, **source)
+    other.put("S")
+    keeper.kept[-1].accept()
+    (synack,) = wire.sent()
+    if bound in ("accept_queue_full", "source_connections"):
+        other.irs = synack[TCP].seq
+        assert other.put("A", 1, 1) == [] and len(listener.accept_queue) == 1
+    queued, drops = len(listener.syn_queue), wire.counter("ListenDrops")
+    keeper.kept[0].accept()
+    assert wire.sent() == [] and len(listener.syn_queue) == queued
+    assert refused(listener) == {bound: 1} and wire.counter("ListenDrops") == drops + 1
+
+
 def test_the_peer_takes_its_syn_back() -> None:
     keeper = Keeper()
     wire, listener = ruled(keeper)
@@ -320,6 +355,10 @@ def test_wscale_timestamps_and_sack() -> None:
     handshake = connection.handshake
     assert (handshake.rcv_shift, handshake.snd_shift, handshake.timestamps, handshake.sack) == (3, 7, False, False)
     assert dict(Peer(wire, sport=2).syn([])[TCP].options) == {"MSS": 1460}, "only what the peer offers"
+    listener.set_policy(lambda arrival: Accept(wscale=0))
+    peer = Peer(wire, sport=4)
+    assert dict(peer.syn(LINUX_SYN)[TCP].options)["WScale"] == 0, "no shift here, but the peer's is agreed on (RFC 7323 section 2.2)"
+    peer.put("A", 1, 1, options=[("NOP", None), ("NOP", None), ("Timestamp", (78, wire.now // MILLISECOND))])
     listener.set_policy(lambda arrival: Accept(wscale=-1))
     peer = Peer(wire, sport=3)
     assert "WScale" not in dict(peer.syn(LINUX_SYN)[TCP].options)

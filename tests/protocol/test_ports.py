@@ -79,6 +79,18 @@ def test_every_port_is_given_once_and_then_none(ports: tuple[int, int]) -> None:
     assert not wire.stack.has_connection("0.0.0.0", ports[0])
 
 
+def test_a_few_connections_need_no_map_of_the_ports() -> None:
+    """A map of a destination's ports takes memory: it is made when a free port is not found at once."""
+    wire = Wire(ip_local_port_range=(40000, 40199))
+    ports = wire.stack.context.ports
+    for _ in range(10):
+        call(wire)
+    assert ports.maps_made == 0
+    for _ in range(190):
+        call(wire)
+    assert ports.maps_made == 1
+
+
 def test_listeners_and_reserved_ports_are_not_given() -> None:
     wire = Wire(ip_local_port_range="40000 40009", ip_local_reserved_ports="40001,40003-40007")
     listener = wire.stack.listen("0.0.0.0", 40000)

@@ -109,6 +109,18 @@ def test_a_program_that_has_no_more_to_send_sets_the_pace() -> None:
     assert it.rates.app_limited == 0
 
 
+def test_the_programs_pace_shows_until_all_that_was_on_its_way_has_arrived() -> None:
+    """Section 4.1.2.4: an ACK of a part of it does not end the bubble, so what is sent behind that part is marked as well."""
+    it = Watched()
+    it.send(6)
+    assert it.rates.app_limited == 6 * MSS
+    it.connection.need_sender().recovery.congestion.cwnd = 6 * MSS
+    it.connection.send(bytes(20 * MSS))
+    for segments, marked in ((2, False), (4, False), (6, False), (8, True), (10, True), (12, True), (13, False)):
+        assert it.ack(segments, 10)["app_limited"] == marked, segments
+    assert it.rates.app_limited == 0
+
+
 def test_losses_are_counted_from_the_departure() -> None:
     it = Watched(sack=True)
     it.send(10)

@@ -198,6 +198,26 @@ def test_a_probe_for_nothing_is_reported_and_costs_nothing() -> None:
     assert talk.counter("TCPLossProbeRecovery") == 0 and talk.congestion.cwnd >= before
 
 
+@pytest.mark.parametrize(("what", "lost"), [("a bare ACK", False), ("SACK", True), ("data", True), ("nothing", True)])
+def test_a_probe_that_came_twice_is_known_by_a_bare_ack(what: str, lost: bool) -> None:
+    """RFC 8985 section 7.4.2: from a peer without D-SACK, a duplicate ACK at the end of the probe, with neither SACK nor data."""
+    talk = Talk()
+    talk.send(3)
+    assert talk.wait(210) == [(202.0, 2)]
+    assert talk.ack(3, after=20 * MILLISECOND) == []
+    before = talk.congestion.cwnd
+    assert talk.send(2) == [3, 4]
+    if what == "a bare ACK":
+        talk.ack(3)
+    elif what == "SACK":
+        talk.ack(3, (4, 5))
+    elif what == "data":
+        talk.peer.put("A", 1, 1 + 3 * MSS, b"x", window=4015)
+    talk.wire.now += RTT
+    talk.peer.put("A", 2 if what == "data" else 1, 1 + 5 * MSS, window=4015)
+    assert talk.counter("TCPLossProbeRecovery") == lost and (talk.congestion.cwnd < before) == lost
+
+
 def test_timeouts_double() -> None:
     """RFC 6298 section 5.5: from the RTO that the round trip gave."""
     talk = Talk(sack=False, tcp_congestion_control="reno")
@@ -369,6 +389,19 @@ def test_a_peer_that_takes_back_its_sacks() -> None:
     assert talk.wait(5000) == []
 
 
+def test_what_is_lost_goes_again_however_many_flights_there_are() -> None:
+    """The bound of flights holds new data back. Retransmissions are in it already."""
+    talk = Talk()
+    assert talk.send(30) == list(range(10))
+    talk.recovery.board.most = 5
+    again = talk.ack(0, (6, 10), after=RTT)
+    assert again[:2] == [0, 1] and max(again) < 6, "no new data"
+    while max(again) < 5:
+        again += talk.ack(max(again) + 1, (6, 10), after=RTT)
+    assert sorted(again)[:6] == [0, 1, 2, 3, 4, 5]
+    assert talk.counter("TCPTimeouts") == 0
+
+
 # ---- what turns out not to have been lost ----
 
 
@@ -385,6 +418,37 @@ def test_frto_finds_a_spurious_timeout() -> None:
     for number in range(3, 21):
         talk.ack(number)
     assert talk.counter("TcpRetransSegs") == 1 and talk.wait(5000) == []
+
+
+def test_frto_finds_the_next_one_too() -> None:
+    """What an earlier spurious timeout left behind decides nothing."""
+    talk = Talk(sack=False)
+    talk.send(20)
+    assert talk.wait(310) == [(300.0, 0)]
+    assert talk.ack(1) == [10, 11]
+    talk.ack(2, after=MILLISECOND)
+    talk.ack(10, after=RTT)
+    talk.ack(20, after=RTT)
+    assert talk.counter("TCPSpuriousRTOs") == 1 and talk.recovery.is_calm()
+    talk.connection.sender.recovery.congestion.cwnd = 10 * MSS
+    assert talk.send(20) == list(range(20, 30))
+    ((_, first),) = talk.wait(talk.connection.sender.rtt.rto / MILLISECOND + 1)
+    assert first == 20
+    assert talk.ack(21) == [30, 31], "new data, not 21"
+    talk.ack(22, after=MILLISECOND)
+    assert talk.counter("TCPSpuriousRTOs") == 2 and talk.counter("TcpRetransSegs") == 2
+
+
+def test_frto_takes_nothing_for_a_sign_that_was_sent_after_the_timeout() -> None:
+    """RFC 5682 section 2.1, step 3: an ACK of the new data says nothing about the old. Here all of it happens in one instant."""
+    talk = Talk()
+    talk.send(20)
+    while not talk.counter("TCPTimeouts"):
+        talk.wait(1)
+    talk.wire.now = talk.recovery.board.timed_out_at
+    assert talk.ack(1) == [11, 12], "10 was the tail loss probe"
+    talk.ack(1, (11, 12))
+    assert talk.counter("TCPSpuriousRTOs") == 0
 
 
 def test_frto_of_a_timeout_that_was_right() -> None:

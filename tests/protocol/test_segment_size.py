@@ -104,6 +104,19 @@ def test_reneging_is_seen_soon_and_by_an_ack_into_the_middle() -> None:
     check(connection)
 
 
+def test_small_writes_have_room_for_1024_packets() -> None:
+    """However small the send buffer: a flight for each, and no more of them before something has arrived."""
+    wire = Wire(tcp_congestion_control="none")
+    peer, connection = established(wire)
+    connection.nodelay = True
+    connection.limit_sending(8192)
+    for _ in range(1100):
+        connection.send(b"x")
+        wire.stack.flush(wire.now)
+    assert len(wire.device.drain()) == 1024 and connection.snd_nxt - connection.snd_una & M == 1024
+    assert sum(len(peer.relative(packet)[3]) for packet in peer.put("A", 1, 1 + 1024)) == 76
+
+
 def test_what_is_taken_back_does_not_become_more_packets_than_there_may_be() -> None:
     """Each SACK of all but the first makes room for new data; taken back, all of it waits to be sent again, in pieces (MTU of 68)."""
     wire = Wire(mtu=68, tcp_congestion_control="none", tcp_wmem=(4096, 262144, 262144))

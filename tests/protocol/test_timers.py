@@ -87,15 +87,19 @@ def test_without_sack_the_echo_of_the_original_may_be_of_an_ack_that_was_lost() 
     assert rtt.srtt == 100 * MILLISECOND and rtt.backoff == 1
 
 
-def test_a_dsack_says_that_the_last_copy_arrived_too() -> None:
-    """The ACK of the first was lost. From the echo on is how long the timeout took; from the copy on is the round trip."""
+@pytest.mark.parametrize("after", [20, 260, 1000])
+def test_a_dsack_says_that_the_last_copy_arrived_too(after: int) -> None:
+    """The ACK of the first was lost. From the echo on is how long the timeout took; from the copy on is the round trip.
+
+    :param after: ms; there is no other copy, so it is measured also where it is like no round trip before
+    """
     talk = Talk(stamps=True)
     talk.send(1)
     first = talk.last_stamp
     assert talk.wait(300) == [(300.0, 0)]
     rtt = talk.connection.sender.rtt
-    talk.ack(1, (0, 1), after=260 * MILLISECOND, echo=first)
-    assert rtt.srtt == (100 + (260 - 100) / 8) * MILLISECOND and rtt.backoff == 0
+    talk.ack(1, (0, 1), after=after * MILLISECOND, echo=first)
+    assert rtt.srtt == (100 + (after - 100) / 8) * MILLISECOND and rtt.backoff == 0
 
 
 @pytest.mark.parametrize(("after", "known"), [(110, True), (1000, False), (20, False)])

@@ -244,6 +244,27 @@ def test_the_round_trip_of_who_only_receives(again: bool) -> None:
     assert connection.round_trip() == (1_000_000_000 if again else 50_000_000)
 
 
+def test_without_timestamps_a_window_is_what_a_round_trip_is_measured_by() -> None:
+    """tcp_rcv_rtt_measure(): from one right edge to the next. The peer sends a segment each millisecond, of 65 in a window."""
+    wire = Wire()
+    listener = wire.stack.listen("0.0.0.0", 80)
+    peer = Peer(wire)
+    peer.syn(MSS)
+    wire.now += 200_000_000
+    peer.put("A", 1, 1)
+    connection = listener.accept()
+    assert connection is not None
+    connection.limit_receiving(65535)
+    seen = []
+    for i in range(200):
+        peer.put("A", 1 + 1000 * i, 1, bytes(1000))
+        assert len(connection.receive(1000)) == 1000
+        seen.append(connection.round_trip() // 1_000_000)
+        wire.now += 1_000_000
+    assert seen[:60] == [200] * 60, "as long as the handshake took"
+    assert 60 <= seen[70] <= 70 and 60 <= seen[-1] <= 70
+
+
 # ---- the window scale ----
 
 
@@ -275,6 +296,31 @@ def test_the_scale_does_not_move_the_right_edge_left(size: int) -> None:
     assert connection.rcv_nxt == connection.rcv_adv, "a window that is shut is shut for the stack, too"
     assert wire.put(peer.packet("A", at, 1, b"p")) != [] and connection.readable() == at - 1, "a probe is refused"
     assert wire.counter("TCPZeroWindowDrop") == 1
+
+
+@pytest.mark.parametrize("size", [1460, 1000, 131])
+def test_what_is_offered_in_addition_is_room_that_there_is(size: int) -> None:
+    """In whole units of the scale, rounded down: a reader that has read makes so much room and no more (RFC 7323 section 2.3)."""
+    wire = Wire()
+    peer, connection = connected(wire, SCALED)
+    limit, shift = 131072, connection.handshake.rcv_shift
+    assert shift == 7
+    connection.limit_receiving(limit)
+    right, at, read = 1 + 65535, 1, 0
+    for _ in range(5):
+        while at < right:
+            data = b"x" * min(size, right - at)
+            answers = wire.put(peer.packet("PA", at, 1, data))
+            at += len(data)
+        while connection.readable() > 7001:
+            read += len(connection.receive(7001))
+            for answer in [*wire.sent(), *answers]:
+                new = edge(peer, answer, shift)
+                assert new <= right or new <= 1 + read + limit
+                right = max(right, new)
+        for _, answer in wire.wait(0.1):
+            right = max(right, edge(peer, answer, shift))
+    assert at > 3 * 65535
 
 
 def test_probes_of_tiny_segments_do_not_keep_a_window_open_for_ever() -> None:
