@@ -1,9 +1,8 @@
 """Private network namespaces, where a stack and the kernel can talk without touching any real network.
 
 Addresses are of 198.18.0.0/15 (RFC 2544, benchmarking) and 2001:2::/48 (RFC 5180, the same of IPv6). A namespace belongs to the thread that
-entered it, and it and its devices are
-gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even SIGKILL. ``fastnet.isolation`` sees to it
-that nobody stays in it.
+entered it, and it and its devices are gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even
+SIGKILL. ``fastnet.isolation`` sees to it that nobody stays in it.
 """
 
 import ctypes
