@@ -1,7 +1,8 @@
 """Local addresses and ports that sockets have taken: who may share one, and which one is free."""
 
 import errno
-from typing import Protocol
+from socket import AF_INET6
+from typing import Any, Protocol
 
 from fastnet.sockopt import fail
 from fastnet.stack import Stack
@@ -13,6 +14,13 @@ Name = tuple[str, int]
 def places(host: str, v6only: bool) -> tuple[str, ...]:
     """What a socket takes that binds to an address: with "::" also any address of IPv4, unless it has IPV6_V6ONLY."""
     return ("::", "0.0.0.0") if host == "::" and not v6only else (host,)
+
+
+def shown(family: int, host: str, port: int) -> Any:
+    """An address and a port as a program is told them: of AF_INET6 as four, an IPv4 address as an IPv4-mapped one."""
+    if family != AF_INET6:
+        return host, port
+    return host if ":" in host else f"::ffff:{host}", port, 0, 0
 
 
 def wildcard(host: str) -> str:

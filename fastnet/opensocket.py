@@ -12,11 +12,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from fastnet.descriptor import ENDED, ERROR, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor
 from fastnet.driver import Driver
 from fastnet.ip.addresses import ANY
-from fastnet.names import Name
+from fastnet.names import Name, shown
 from fastnet.sockopt import IP_BIND_ADDRESS_NO_PORT, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, Options, fail
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.fastconnect import FastConnection
@@ -248,21 +249,15 @@ class OpenSocket:
         """IPV6_V6ONLY."""
         return bool(self._options.value(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY))
 
-    def shown(self, host: str, port: int) -> Address:
-        """An address and a port as a program is told them: of AF_INET6 as four, an IPv4 address as an IPv4-mapped one."""
-        if self.family == stdlib.AF_INET:
-            return host, port
-        return host if ":" in host else f"::ffff:{host}", port, 0, 0
-
-    def local(self) -> Address:
+    def local(self) -> Any:
         """Local address and port; ("0.0.0.0", 0) or ("::", 0, 0, 0) before there is one."""
         self._check_open()
         if self.connection is not None:
             flow = self.connection.handshake.flow
-            return self.shown(flow.local_address, flow.local_port)
-        return self.shown(*(self.name or (self._bound_host, 0)))
+            return shown(self.family, flow.local_address, flow.local_port)
+        return shown(self.family, *(self.name or (self._bound_host, 0)))
 
-    def peer(self) -> Address:
+    def peer(self) -> Any:
         """The peer's address and port.
 
         :raises OSError: ENOTCONN
@@ -272,11 +267,11 @@ class OpenSocket:
             fail(errno.ENOTCONN)
         return self.remote()
 
-    def remote(self) -> Address:
+    def remote(self) -> Any:
         """The other end of the connection, whatever its state."""
         assert self.connection is not None
         flow = self.connection.handshake.flow
-        return self.shown(flow.remote_address, flow.remote_port)
+        return shown(self.family, flow.remote_address, flow.remote_port)
 
     @property
     def state(self) -> State:

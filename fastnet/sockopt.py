@@ -588,17 +588,17 @@ class Options:
     """The values of one socket.
 
     :param settings: where defaults and bounds come from
-    :param family: AF_INET or AF_INET6
+    :ivar family: AF_INET or AF_INET6
     """
 
     def __init__(self, settings: Settings, family: int = stdlib.AF_INET) -> None:
         self._settings = settings
-        self._family = family
+        self.family = family
         self._values: dict[Key, Any] = {}
 
     def inherited(self) -> "Options":
         """Those of a socket that is accepted: on Linux it has all that its listener has."""
-        options = Options(self._settings, self._family)
+        options = Options(self._settings, self.family)
         options._values = dict(self._values)
         return options
 
@@ -666,4 +666,4 @@ class Options:
         return row
 
     def _has_level(self, level: int) -> bool:
-        return level != stdlib.IPPROTO_IPV6 or self._family == stdlib.AF_INET6
+        return level != stdlib.IPPROTO_IPV6 or self.family == stdlib.AF_INET6
