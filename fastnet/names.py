@@ -103,7 +103,9 @@ class Names:
 
     def _is_free(self, socket: Holder, host: str, port: int) -> bool:
         # Without SO_REUSEADDR, what is left of earlier connections (TIME-WAIT among them) keeps the port too.
-        return self._shares(socket, host, port) and (socket.reuse or not self._stack.has_connection(host, port))
+        return self._shares(socket, host, port) and (
+            socket.reuse or not any(self._stack.has_connection(place, port) for place in places(host, socket.v6only))
+        )
 
     def _shares(self, socket: Holder, host: str, port: int) -> bool:
         names = self._holders.get(port, {})

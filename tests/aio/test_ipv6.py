@@ -52,7 +52,9 @@ def test_a_server_without_a_host_has_both_families(virtual: World) -> None:
             _, writer = await asyncio.open_connection(host, 80, family=family)
             assert writer.get_extra_info("socket").family == family
             writer.close()
+            await writer.wait_closed()
         server.close()
+        await asyncio.sleep(1)
 
     virtual.run(main())
 
@@ -84,6 +86,7 @@ def test_a_dual_stack_socket_that_the_program_brings(virtual: World) -> None:
         _, local, _ = await asked("198.18.0.2", 80, local_addr=("198.18.0.1", 0))
         _, local_6, _ = await asked(HOST, 80, local_addr=("2001:2::1", 0))
         server.close()
+        await asyncio.sleep(1)
         mapped = ("::ffff:198.18.0.1", local[1], 0, 0)
         assert seen == [(mapped, ("::ffff:198.18.0.2", 80, 0, 0), mapped), (local_6, (HOST, 80, 0, 0), local_6)]
 
@@ -103,7 +106,9 @@ def test_a_kernel_socket_that_is_sent_there(virtual: World) -> None:
             writer.write(b"question")
             assert await reader.read() == b"QUESTION" and writer.get_extra_info("peername") == (HOST, 80, 0, 0)
             writer.close()
+            await writer.wait_closed()
         server.close()
+        await asyncio.sleep(1)
 
     virtual.run(main())
 

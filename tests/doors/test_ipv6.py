@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import itertools
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from fastnet.netns import Namespace
 from fastnet.network import Network
 from fastnet.socket import Socket, create_connection, create_server
 from fastnet.stack import Stack
+from fastnet.tls import wrap_socket
 
 KERNEL, STACK = "2001:2::1", "2001:2::2"
 PORT = 9000
@@ -81,6 +84,36 @@ def test_two_sockets_on_one_port(worlds: tuple[tuple[Make, dict[str, str]], ...]
     kernels, ours = seen
     assert dict(zip(cases, ours, strict=True)) == dict(zip(cases, kernels, strict=True))
     assert ("fine", "EADDRINUSE") in ours and ("fine", "EINVAL") in ours and ("fine", "fine", "fine", "fine") in ours
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_port_that_a_connection_has(worlds: tuple[tuple[Make, dict[str, str]], ...], ended: bool) -> None:
+    """Without SO_REUSEADDR a connection, or its TIME-WAIT, keeps its port, but not that of the other family."""
+    kinds = [KINDS[each] for each in (0, 1, 2, 3, 4, 6, 7)]
+    clients = (INET, "four"), (INET6, "six"), (INET6, "mapped")
+    seen: list[dict[object, str]] = []
+    for (make, mine), (peer, theirs) in zip(worlds, reversed(worlds), strict=True):
+        results: dict[object, str] = {}
+        for port, ((family, host), kind) in enumerate(itertools.product(clients, kinds), PORT):
+            with peer(INET6) as listener, make(family) as client, made(make, kind, False) as late:
+                listener.bind(("::", 0))
+                listener.listen()
+                for sock in (listener, client):
+                    sock.settimeout(10)
+                client.bind((mine[host], port))
+                client.connect((theirs[host], listener.getsockname()[1]))
+                accepted, _ = listener.accept()
+                accepted.settimeout(10)
+                if ended:
+                    client.shutdown(socket.SHUT_WR)
+                    assert accepted.recv(1) == b""
+                    accepted.close()
+                    assert client.recv(1) == b""
+                    client.close()
+                results[family, host, kind] = outcome(late.bind, (mine.get(kind[2], kind[2]), port))
+                accepted.close()
+        seen.append(results)
+    assert seen[1] == seen[0] and {"fine", "EADDRINUSE"} == set(seen[0].values())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -280,3 +313,27 @@ def test_copies_and_descriptors(driver: Driver) -> None:
         with accepted.dup() as other:
             assert other.getpeername() == client.getsockname()
         accepted.close()
+
+
+def test_tls(driver: Driver) -> None:
+    """Over memory, whatever the family; the certificate names no IPv6 address."""
+    certificate = Path(__file__).parent / "certificate.pem"
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate)
+    asking = ssl.create_default_context(cafile=str(certificate))
+    asking.check_hostname = False
+    with create_server(driver, ("::", 443), family=INET6) as listener, ThreadPoolExecutor(1) as pool:
+        listener.settimeout(10)
+
+        def serve() -> Any:
+            accepted, peer = listener.accept()
+            accepted.settimeout(10)
+            with wrap_socket(serving, accepted, server_side=True) as secure:
+                secure.sendall(secure.recv(100).upper())
+                return peer, secure.getpeername(), secure.family
+
+        served = pool.submit(serve)
+        with asking.wrap_socket(socket.create_connection((STACK, 443), 10)) as client:
+            client.sendall(b"question")
+            assert client.recv(100) == b"QUESTION"
+            assert served.result() == (client.getsockname(), client.getsockname(), INET6)

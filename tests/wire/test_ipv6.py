@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fastnet.driver import Driver
-from fastnet.netns import Namespace, sysctl
+from fastnet.netns import Namespace, add_gateway, check_free, sysctl
+from fastnet.socket import create_server
 from fastnet.stack import Stack
 from fastnet.tcp.connection import Connection
 
@@ -160,3 +161,27 @@ def test_what_the_kernel_says_unasked(namespace: Namespace) -> None:
     quiet = namespace.add_tun("198.18.1.1/24", "quiet")
     answer = subprocess.run(["ip", "-6", "addr", "show", quiet.name], capture_output=True, text=True, check=True, timeout=10)
     assert answer.stdout == ""
+
+
+def test_routes_and_addresses(namespace: Namespace) -> None:
+    """A network that the stack answers for, behind the device; one more address of the kernel's; one that is taken."""
+    tun = namespace.add_tun(BOTH)
+    namespace.route("2001:2:0:9::/64", tun)
+    add_gateway("2001:2:0:a::/64", STACK)
+    namespace.add_address("2001:2:0:5::5")
+    with Driver(Stack(tun, (STACK, "2001:2:0:9::/64", "2001:2:0:a::1"))) as driver, create_server(
+        driver, ("::", 80), family=socket.AF_INET6
+    ) as listener:
+        listener.settimeout(10)
+        for host in ("2001:2:0:9::77", "2001:2:0:a::1"):
+            with socket.create_connection((host, 80), 10, ("2001:2:0:5::5", 0)):
+                accepted, peer = listener.accept()
+                assert accepted.getsockname()[0] == host and peer[0] == "2001:2:0:5::5"
+                accepted.close()
+    other = namespace.add_tun("198.18.1.1/24", "other")
+    for taken in (f"{KERNEL}/64", "2001:2::9/64", "2001:2:0:5::5/128", ("198.18.7.1/24", f"{KERNEL}/64"), "198.18.0.9/24"):
+        with pytest.raises(OSError, match="already: choose others") as caught:
+            check_free(taken, other)
+        assert caught.value.errno == errno.EADDRINUSE
+    check_free(("198.18.7.1/24", "2001:2:0:7::1/64"), other)
+    check_free(BOTH, tun)
