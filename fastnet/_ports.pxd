@@ -27,8 +27,10 @@ cdef class PortMap:
 cdef class LocalPorts:
     cdef Demux demux
     cdef readonly bint apart
-    # For each port: connections; holders of any kind; those that took the port for themselves; of those, on any address.
+    # For each port: connections; those of IPv6 among them; holders of any kind; those that took the port for themselves; of those, on any
+    # address.
     cdef uint32_t *connections
+    cdef uint32_t *connections_v6
     cdef uint32_t *held
     cdef uint32_t *owned
     cdef uint32_t *wild

@@ -193,10 +193,11 @@ cdef class LocalPorts:
         self.demux = demux
         self.apart = apart
         self.connections = <uint32_t *>calloc(PORTS, sizeof(uint32_t))
+        self.connections_v6 = <uint32_t *>calloc(PORTS, sizeof(uint32_t))
         self.held = <uint32_t *>calloc(PORTS, sizeof(uint32_t))
         self.owned = <uint32_t *>calloc(PORTS, sizeof(uint32_t))
         self.wild = <uint32_t *>calloc(PORTS, sizeof(uint32_t))
-        if self.connections == NULL or self.held == NULL or self.owned == NULL or self.wild == NULL:
+        if self.connections == NULL or self.connections_v6 == NULL or self.held == NULL or self.owned == NULL or self.wild == NULL:
             raise MemoryError()
         self.connected = PairCounts()
         self.holders = PairCounts()
@@ -207,6 +208,7 @@ cdef class LocalPorts:
 
     def __dealloc__(self):
         free(self.connections)
+        free(self.connections_v6)
         free(self.held)
         free(self.owned)
         free(self.wild)
@@ -283,6 +285,8 @@ cdef class LocalPorts:
         cdef uint16_t port = flow.local_port
         cdef bint first = False
         self.connections[port] += 1
+        if not is_v4(flow.local_hi, flow.local_lo):
+            self.connections_v6[port] += 1
         if self.connections[port] == 1:
             self._show(port)
         if self.apart:
@@ -299,6 +303,8 @@ cdef class LocalPorts:
         cdef uint32_t address
         if self.connections[port]:
             self.connections[port] -= 1
+            if not is_v4(flow.local_hi, flow.local_lo) and self.connections_v6[port]:
+                self.connections_v6[port] -= 1
         if not self.connections[port]:
             self._show(port)
         if self.apart:
@@ -376,14 +382,15 @@ cdef class LocalPorts:
     # ---- questions ----
 
     cpdef bint has_connection(self, str address, uint16_t port) except -1:
-        """Does a connection, or a TIME-WAIT, have this local address ("0.0.0.0": any) and port?
+        """Does a connection, or a TIME-WAIT, have this local address ("0.0.0.0": any of IPv4, "::": any of IPv6) and port?
 
         :raises OSError: not an address
         """
-        if not self.connections[port]:
-            return False
-        if not self.apart or _is_wildcard(address):
-            return True
+        cdef uint32_t found = self.connections_v6[port]
+        if ":" not in address:
+            found = self.connections[port] - found
+        if not self.apart or not found or _is_wildcard(address):
+            return found != 0
         return self.connected._get(_address_of(FourTuple(address, port, address, 0)), port) != 0
 
     def is_owned(self, uint16_t port) -> bool:

@@ -8,39 +8,51 @@ import ipaddress
 import os
 import threading
 from dataclasses import fields
+from socket import AF_INET, AF_INET6, AF_UNSPEC
 
 from fastnet._tun import Tun
 from fastnet.config import SettingError, Settings
 from fastnet.driver import Driver
-from fastnet.stack import Stack
+from fastnet.ip.addresses import ANY, Address, parse
+from fastnet.stack import IPV6_MIN_MTU, Stack
 
-NETWORKS = ("198.18.0.0/15",)
-"""What is reached over the stack's device, unless one says otherwise: the benchmarking addresses (RFC 2544)."""
+NETWORKS = ("198.18.0.0/15", "2001:2::/48")
+"""What is reached over the stack's device, unless one says otherwise: the benchmarking addresses (RFC 2544, RFC 5180)."""
 
 
 class Ambient:
     """A driver with its stack, and the rule for addresses.
 
     :param driver: whose stack it is; it may have its thread or not
-    :param networks: what is reached over its device, IPv4 networks in text
-    :raises ValueError: not an IPv4 network
+    :param networks: what is reached over its device, networks of either family in text
+    :raises ValueError: not a network
     """
 
     def __init__(self, driver: Driver, networks: tuple[str, ...] = NETWORKS) -> None:
         self.driver = driver
-        self.networks = tuple(ipaddress.IPv4Network(text) for text in networks)
+        self.networks = tuple(ipaddress.ip_network(text) for text in networks)
 
     def is_local(self, host: str | None) -> bool:
-        """Does a server that binds to this host listen on the stack? On its addresses, and on the wildcard ("", None, "0.0.0.0")."""
-        if host in (None, "", "0.0.0.0"):
+        """Does a server that binds to this host listen on the stack? On its addresses, and on the wildcards ("", None, "0.0.0.0", "::")."""
+        if host in (None, "", *ANY):
             return True
-        address = _ipv4(host)
+        address = _parsed(host)
         stack = self.driver.stack
         return address is not None and (stack.loops or not address.is_loopback) and stack.is_local(str(address))
 
+    def wildcards(self, family: int = AF_UNSPEC) -> tuple[str, ...]:
+        """What a server binds to that names no host: "0.0.0.0" and "::", of the families that the stack has addresses of.
+
+        :param family: AF_INET, AF_INET6, or AF_UNSPEC for both
+        """
+        stack = self.driver.stack
+        versions = stack.own.versions or ({4, 6} if stack.device.capabilities.mtu >= IPV6_MIN_MTU else {4})
+        each = zip(ANY, (4, 6), (AF_INET, AF_INET6), strict=True)
+        return tuple(host for host, version, its in each if version in versions and family in (AF_UNSPEC, its))
+
     def leads_to(self, host: str | None) -> bool:
         """Does a client that connects to this host go over the stack? To its networks, and to the stack's own addresses."""
-        address = _ipv4(host)
+        address = _parsed(host)
         if address is None:
             return False
         return any(address in network for network in self.networks) or str(address) in self.driver.stack.single_addresses
@@ -55,8 +67,8 @@ class LaterAmbient(Ambient):
     """
 
     def __init__(self) -> None:
-        self._networks = tuple(ipaddress.IPv4Network(text) for text in (*(_list("FASTNET_NETWORKS") or NETWORKS), *_addresses()))
-        self._own = tuple(ipaddress.IPv4Network(text) for text in _addresses())
+        self._networks = tuple(ipaddress.ip_network(text) for text in (*(_list("FASTNET_NETWORKS") or NETWORKS), *_addresses()))
+        self._own = tuple(ipaddress.ip_network(text) for text in _addresses())
         self._lock = threading.Lock()
         self._driver: Driver | None = None
 
@@ -83,21 +95,21 @@ class LaterAmbient(Ambient):
 
     def is_local(self, host: str | None) -> bool:
         """As ``Ambient.is_local``."""
-        if host in (None, "", "0.0.0.0"):
+        if host in (None, "", *ANY):
             return True
-        address = _ipv4(host)
+        address = _parsed(host)
         return address is not None and any(address in network for network in self._own)
 
     def leads_to(self, host: str | None) -> bool:
         """As ``Ambient.leads_to``."""
-        address = _ipv4(host)
+        address = _parsed(host)
         return address is not None and any(address in network for network in self._networks)
 
 
-def _ipv4(host: str | None) -> ipaddress.IPv4Address | None:
-    # Names are the kernel's to resolve; what they resolve to comes back here.
+def _parsed(host: str | None) -> Address | None:
+    # Names are the kernel's to resolve; what they resolve to comes back here. An address with a zone is the kernel's.
     try:
-        return ipaddress.IPv4Address(host or "")
+        return parse(host or "")
     except ValueError:
         return None
 

@@ -1,13 +1,31 @@
 """Local addresses and ports that sockets have taken: who may share one, and which one is free."""
 
 import errno
-from typing import Protocol
+from socket import AF_INET6
+from typing import Any, Protocol
 
 from fastnet.sockopt import fail
 from fastnet.stack import Stack
 
-ANY = "0.0.0.0"
-"""The wildcard: any local address."""
+Name = tuple[str, int]
+"""A local address and port. An IPv4 address is written as one, also where a socket of AF_INET6 has it."""
+
+
+def places(host: str, v6only: bool) -> tuple[str, ...]:
+    """What a socket takes that binds to an address: with "::" also any address of IPv4, unless it has IPV6_V6ONLY."""
+    return ("::", "0.0.0.0") if host == "::" and not v6only else (host,)
+
+
+def shown(family: int, host: str, port: int) -> Any:
+    """An address and a port as a program is told them: of AF_INET6 as four, an IPv4 address as an IPv4-mapped one."""
+    if family != AF_INET6:
+        return host, port
+    return host if ":" in host else f"::ffff:{host}", port, 0, 0
+
+
+def wildcard(host: str) -> str:
+    """Any address of the family of this one."""
+    return "::" if ":" in host else "0.0.0.0"
 
 
 class Holder(Protocol):
@@ -20,6 +38,10 @@ class Holder(Protocol):
     @property
     def listening(self) -> bool:
         """Does it listen?"""
+
+    @property
+    def v6only(self) -> bool:
+        """IPV6_V6ONLY. It stays as it is while the socket has a name."""
 
 
 class Names:
@@ -36,7 +58,7 @@ class Names:
     def bind(self, socket: Holder, host: str, port: int) -> int:
         """Take a port that a program asked for, 0 for any; which one it is.
 
-        :param host: a local address, or "0.0.0.0" for any
+        :param host: a local address, "0.0.0.0" for any of IPv4, "::" for any of both families, or of IPv6 with IPV6_V6ONLY
         :raises OSError: EADDRINUSE
         """
         if port == 0:
@@ -62,30 +84,38 @@ class Names:
         :param bound: the program asked for the port
         """
         self._stack.context.ports.hold(host, port, bound)
-        self._holders.setdefault(port, {}).setdefault(host, {})[socket] = None
+        names = self._holders.setdefault(port, {})
+        for place in places(host, socket.v6only):
+            names.setdefault(place, {})[socket] = None
 
     def leave(self, socket: Holder, host: str, port: int, bound: bool) -> None:
         """The socket needs it no more: the same arguments."""
         names = self._holders.get(port, {})
-        holders = names.get(host, {})
-        if socket not in holders:
+        if socket not in names.get(host, {}):
             return
-        del holders[socket]
-        if not holders:
-            del names[host]
+        for place in places(host, socket.v6only):
+            del names[place][socket]
+            if not names[place]:
+                del names[place]
         if not names:
             del self._holders[port]
         self._stack.context.ports.release(host, port, bound)
 
     def _is_free(self, socket: Holder, host: str, port: int) -> bool:
         # Without SO_REUSEADDR, what is left of earlier connections (TIME-WAIT among them) keeps the port too.
-        return self._shares(socket, host, port) and (socket.reuse or not self._stack.has_connection(host, port))
+        return self._shares(socket, host, port) and (
+            socket.reuse or not any(self._stack.has_connection(place, port) for place in places(host, socket.v6only))
+        )
 
     def _shares(self, socket: Holder, host: str, port: int) -> bool:
         names = self._holders.get(port, {})
-        for other in names if host == ANY else (host, ANY):
-            for holder in names.get(other, ()):
-                # inet_bind_conflict(): two sockets may share a port only if both say so, and the one that has it does not listen.
-                if holder is not socket and not (socket.reuse and holder.reuse and not holder.listening):
-                    return False
+        for place in places(host, socket.v6only):
+            family = wildcard(place)
+            for other in names if place == family else (place, family):
+                if wildcard(other) != family:
+                    continue
+                for holder in names.get(other, ()):
+                    # inet_bind_conflict(): two sockets may share a port only if both say so, and the one that has it does not listen.
+                    if holder is not socket and not (socket.reuse and holder.reuse and not holder.listening):
+                        return False
         return True

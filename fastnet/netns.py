@@ -1,8 +1,8 @@
 """Private network namespaces, where a stack and the kernel can talk without touching any real network.
 
-Addresses are of 198.18.0.0/15 (RFC 2544, benchmarking). A namespace belongs to the thread that entered it, and it and its devices are
-gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even SIGKILL. ``fastnet.isolation`` sees to it
-that nobody stays in it.
+Addresses are of 198.18.0.0/15 (RFC 2544, benchmarking) and 2001:2::/48 (RFC 5180, the same of IPv6). A namespace belongs to the thread that
+entered it, and it and its devices are gone when nobody is in it any more: nothing is left behind after an exception, SIGINT or even
+SIGKILL. ``fastnet.isolation`` sees to it that nobody stays in it.
 """
 
 import ctypes
@@ -11,9 +11,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Interface
+from ipaddress import ip_interface
 from pathlib import Path
-from socket import AF_INET
+from socket import AF_INET, AF_INET6
 from types import TracebackType
 from typing import Any, Self
 
@@ -40,6 +40,11 @@ __all__ = [
 
 TUNSETPERSIST = 0x400454CB
 """<linux/if_tun.h>"""
+IFA_F_NODAD = 2
+"""<linux/if_addr.h>: the address can be used at once, as nobody else on the link is asked whether he has it."""
+
+Addresses = str | tuple[str, ...]
+"""One address with its prefix length, or several, of either family."""
 
 
 @contextmanager
@@ -106,11 +111,11 @@ class Namespace:
                 raise OSError(number, f"back to the first network namespace: {os.strerror(number)}")
 
     def add_tun(
-        self, kernel: str = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False, queue: int = 0
+        self, kernel: Addresses = "198.18.0.1/24", name: str = "fastnet0", mtu: int = 1500, offload: bool = False, queue: int = 0
     ) -> Tun:
-        """A TUN device, up, with the kernel's address and network on it; the stack takes any other address of that network.
+        """A TUN device, up, with the kernel's addresses and networks on it; the stack takes any other address of these networks.
 
-        :param kernel: the kernel's own address with its prefix length
+        :param kernel: the kernel's own address with its prefix length, or several: ("198.18.0.1/24", "2001:2::1/64")
         :param queue: packets that may wait to be read (txqueuelen), beyond which the kernel drops; 0: the kernel's 500
         :raises OSError, ValueError: as ``Tun``
         """
@@ -123,11 +128,11 @@ class Namespace:
         return tun
 
     def route(self, destination: str, tun: Tun) -> None:
-        """Send what goes to a network (such as "198.18.128.0/17") to a device."""
+        """Send what goes to a network ("198.18.128.0/17", "2001:2:0:1::/64") to a device."""
         with netlink() as ip:
             ip.route("add", dst=destination, oif=ip.link_lookup(ifname=tun.name)[0])
 
-    def add_veth(self, kernel: str, name: str, peer: str, process: int) -> None:
+    def add_veth(self, kernel: Addresses, name: str, peer: str, process: int) -> None:
         """A pair of Ethernet devices: one end here, up, with an address and network; the other in another process's namespace.
 
         :param peer: name of the other end, for ``configure_link`` over there; ``process``: id of the process
@@ -137,49 +142,64 @@ class Namespace:
         configure_link(name, kernel)
 
     def add_address(self, address: str, interface: str = "lo") -> None:
-        """One more address of the kernel's, with its prefix length."""
-        host, _, length = address.partition("/")
+        """One more address of the kernel's, of either family, with its prefix length."""
         with netlink() as ip:
-            ip.addr("add", index=ip.link_lookup(ifname=interface)[0], address=host, prefixlen=int(length or 32))
+            add_interface_address(ip, ip.link_lookup(ifname=interface)[0], address)
 
 
-def configure(tun: Tun, kernel: str) -> None:
-    """Give a TUN device the kernel's address and bring it up, without IPv6 chatter (router solicitations) on it.
+def configure(tun: Tun, kernel: Addresses) -> None:
+    """Give a TUN device the kernel's addresses and bring it up. Without an address of IPv6 it has no IPv6 at all.
 
     :raises PermissionError: it takes CAP_NET_ADMIN in this network namespace
     """
     configure_link(tun.name, kernel)
 
 
-def check_free(kernel: str, tun: Tun) -> None:
+def check_free(kernel: Addresses, tun: Tun) -> None:
     """Two devices with the same network: packets would go to the first alone.
 
-    :param kernel: the address and network that the device is to have
+    :param kernel: the addresses and networks that the device is to have
     :raises OSError: EADDRINUSE, another interface has the address or the network
     """
-    wanted = IPv4Interface(kernel)
+    wanted = [ip_interface(address) for address in several(kernel)]
     with netlink() as ip:
-        for entry in ip.get_addr(family=AF_INET):
-            name = entry.get_attr("IFA_LABEL")
-            other = IPv4Interface(f"{entry.get_attr('IFA_LOCAL') or entry.get_attr('IFA_ADDRESS')}/{entry['prefixlen']}")
-            if name != tun.name and (other.ip == wanted.ip or other.network == wanted.network):
+        names = {link["index"]: link.get_attr("IFLA_IFNAME") for link in ip.get_links()}
+        for entry in (*ip.get_addr(family=AF_INET), *ip.get_addr(family=AF_INET6)):
+            name = names.get(entry["index"])
+            other = ip_interface(f"{entry.get_attr('IFA_LOCAL') or entry.get_attr('IFA_ADDRESS')}/{entry['prefixlen']}")
+            if name != tun.name and any(other.ip == one.ip or other.network == one.network for one in wanted):
                 raise OSError(errno.EADDRINUSE, f"{name} has {other} already: choose others with --kernel and --address")
 
 
-def configure_link(name: str, kernel: str) -> None:
+def configure_link(name: str, kernel: Addresses) -> None:
     """As ``configure``, for an interface by its name; an address that it has already stays."""
-    host, _, length = kernel.partition("/")
-    quiet = Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6")
-    if quiet.exists():
-        quiet.write_text("1")
+    addresses = several(kernel)
+    ipv6 = Path(f"/proc/sys/net/ipv6/conf/{name}")
+    if ipv6.exists():
+        # No link-local address: the kernel would look for routers with it.
+        (ipv6 / "addr_gen_mode").write_text("1")
+        (ipv6 / "disable_ipv6").write_text(str(int(not any(":" in address for address in addresses))))
     with netlink() as ip:
         index = ip.link_lookup(ifname=name)[0]
-        try:
-            ip.addr("add", index=index, address=host, prefixlen=int(length or 32))
-        except NetlinkError as error:
-            if error.code != errno.EEXIST:
-                raise
+        for address in addresses:
+            try:
+                add_interface_address(ip, index, address)
+            except NetlinkError as error:
+                if error.code != errno.EEXIST:
+                    raise
         ip.link("set", index=index, state="up")
+
+
+def several(kernel: Addresses) -> tuple[str, ...]:
+    """The addresses, also where there is one."""
+    return (kernel,) if isinstance(kernel, str) else tuple(kernel)
+
+
+def add_interface_address(ip: Any, index: int, address: str) -> None:
+    """Give an interface an address of either family, with its prefix length (default: the address alone)."""
+    interface = ip_interface(address)
+    extra = {"flags": IFA_F_NODAD} if interface.version == 6 else {}
+    ip.addr("add", index=index, address=str(interface.ip), prefixlen=interface.network.prefixlen, **extra)
 
 
 def add_gateway(destination: str, gateway: str) -> None:

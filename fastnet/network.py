@@ -13,9 +13,10 @@ Descriptors are the network's own, counted from 0, the smallest that is free fir
 """
 
 import errno
+from socket import AF_INET
+from typing import Any
 
 from fastnet.driver import Driver
-from fastnet.opensocket import Address
 from fastnet.socket import Socket
 from fastnet.sockopt import fail
 
@@ -35,15 +36,16 @@ class Network:
         self._limit = limit
         self._sockets: dict[int, Socket] = {}
 
-    def socket(self) -> int:
+    def socket(self, family: int = AF_INET) -> int:
         """A descriptor of a new TCP socket.
 
+        :param family: AF_INET or AF_INET6
         :raises OSError: EMFILE, ``limit`` are open
         """
-        return self._enter(Socket(self._driver))
+        return self._enter(Socket(self._driver, family=family))
 
     def bind(self, descriptor: int, host: str, port: int) -> None:
-        """Take a local address ("0.0.0.0": any) and a port (0: a free one).
+        """Take a local address ("0.0.0.0" or "::": any) and a port (0: a free one).
 
         :raises OSError: EADDRINUSE, EADDRNOTAVAIL, EINVAL (has a name already), EBADF
         """
@@ -56,7 +58,7 @@ class Network:
         """
         self._socket(descriptor).listen(backlog)
 
-    def accept(self, descriptor: int, timeout: float | None = None) -> tuple[int, Address]:
+    def accept(self, descriptor: int, timeout: float | None = None) -> tuple[int, Any]:
         """The next connection: its descriptor, and the peer's address and port.
 
         :raises TimeoutError: none came in time

@@ -12,9 +12,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from fastnet.descriptor import ENDED, ERROR, HANG_UP, READ_HANG_UP, READABLE, WRITABLE, Descriptor
 from fastnet.driver import Driver
+from fastnet.ip.addresses import ANY
+from fastnet.names import Name, shown
 from fastnet.sockopt import IP_BIND_ADDRESS_NO_PORT, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, Options, fail
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.fastconnect import FastConnection
@@ -32,7 +35,9 @@ CONNECTED = 2
 OPENING = (State.SYN_SENT, State.SYN_RECEIVED)
 OVER = (State.CLOSED, State.TIME_WAIT)
 
-Address = tuple[str, int]
+FAMILIES = (stdlib.AF_INET, stdlib.AF_INET6)
+Address = tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int]
+"""As the standard library has them: host and port; of AF_INET6 also flow information and scope, neither of which matters here."""
 Buffer = bytes | bytearray | memoryview
 
 
@@ -41,28 +46,35 @@ class OpenSocket:
 
     :param driver: whose stack it belongs to
     :param connection: one that was accepted
-    :ivar name: the local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0"
+    :param family: AF_INET or AF_INET6
+    :ivar name: the local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0". An IPv4
+        address is written as one, also here of AF_INET6
     :ivar connection: its connection, None without
     :ivar listener: what listens, None without
     :ivar closed: the last that led to it was closed
     """
 
-    def __init__(self, driver: Driver, connection: Connection | None = None, options: Options | None = None) -> None:
+    def __init__(
+        self, driver: Driver, connection: Connection | None = None, options: Options | None = None, family: int = stdlib.AF_INET
+    ) -> None:
+        if family not in FAMILIES:
+            fail(errno.EAFNOSUPPORT)
         self.driver = driver
+        self.family = family
         self.connection = connection
         self.listener: Listener | None = None
         self.closed = False
-        self.name: Address | None = None
+        self.name: Name | None = None
         self._changed = threading.Condition(driver.lock)
-        self._options = options or Options(driver.stack.settings)
+        self._options = options or Options(driver.stack.settings, family)
         self._phase = UNCONNECTED
         # Whether the program asked for the port, and the address that it asked for.
         self._bound = False
-        self._bound_host = "0.0.0.0"
+        self._bound_host = "::" if family == stdlib.AF_INET6 else "0.0.0.0"
         self._shut_read = False
         self._error = 0
         # Where a connect with TCP_FASTOPEN_CONNECT leads: the SYN waits for the first data.
-        self._put_off: Address | None = None
+        self._put_off: Name | None = None
         # The last send said MSG_MORE.
         self._more = False
         self._holders = 1
@@ -86,9 +98,9 @@ class OpenSocket:
     # ---- who leads to it ----
 
     @classmethod
-    def none(cls, driver: Driver) -> "OpenSocket":
+    def none(cls, driver: Driver, family: int) -> "OpenSocket":
         """What a closed descriptor leads to: all calls end with EBADF."""
-        none = cls(driver)
+        none = cls(driver, family=family)
         none.closed = True
         return none
 
@@ -201,18 +213,22 @@ class OpenSocket:
     def bind(self, host: str, port: int) -> None:
         """Take a local address and port; port 0 draws a free one, with IP_BIND_ADDRESS_NO_PORT only when it is needed.
 
-        :raises OSError: EINVAL (has a name already), EADDRNOTAVAIL (not an address of the stack), EADDRINUSE
+        :raises OSError: EINVAL (has a name already, or an IPv4 address with IPV6_V6ONLY), EADDRNOTAVAIL (not an address of the stack),
+            EADDRINUSE
         """
         self._check_open()
-        if host != "0.0.0.0" and not self.driver.stack.is_local(host):
+        if host not in ANY and not self.driver.stack.is_local(host):
             fail(errno.EADDRNOTAVAIL)
-        if self.name is not None:
+        if self.name is not None or self.v6only and ":" not in host:
             fail(errno.EINVAL)
-        self._bound_host = host
         if port == 0 and self._options.value(stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT):
             self.name = (host, 0)
         else:
             self._take_port(host, port)
+        self._bound_host = host
+        if ":" in host and host != "::":
+            # As on Linux: such a socket is of IPv6 alone.
+            self._options.put(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, 1)
 
     def _take_port(self, host: str, port: int) -> None:
         self.name = (host, self.driver.names.bind(self, host, port))
@@ -228,15 +244,20 @@ class OpenSocket:
         """Does it listen?"""
         return self.listener is not None
 
-    def local(self) -> Address:
-        """Local address and port; ("0.0.0.0", 0) before there is one."""
+    @property
+    def v6only(self) -> bool:
+        """IPV6_V6ONLY."""
+        return bool(self._options.value(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY))
+
+    def local(self) -> Any:
+        """Local address and port; ("0.0.0.0", 0) or ("::", 0, 0, 0) before there is one."""
         self._check_open()
         if self.connection is not None:
             flow = self.connection.handshake.flow
-            return flow.local_address, flow.local_port
-        return self.name or ("0.0.0.0", 0)
+            return shown(self.family, flow.local_address, flow.local_port)
+        return shown(self.family, *(self.name or (self._bound_host, 0)))
 
-    def peer(self) -> Address:
+    def peer(self) -> Any:
         """The peer's address and port.
 
         :raises OSError: ENOTCONN
@@ -244,8 +265,13 @@ class OpenSocket:
         connection = self._need_connection()
         if connection.state in (State.CLOSED, State.SYN_SENT):
             fail(errno.ENOTCONN)
-        flow = connection.handshake.flow
-        return flow.remote_address, flow.remote_port
+        return self.remote()
+
+    def remote(self) -> Any:
+        """The other end of the connection, whatever its state."""
+        assert self.connection is not None
+        flow = self.connection.handshake.flow
+        return shown(self.family, flow.remote_address, flow.remote_port)
 
     @property
     def state(self) -> State:
@@ -328,7 +354,12 @@ class OpenSocket:
         if port == 0:
             # Linux sends a SYN even so; nobody can listen there.
             fail(errno.ECONNREFUSED)
-        local, local_port = self.name or ("0.0.0.0", 0)
+        if self.v6only and ":" not in host:
+            fail(errno.ENETUNREACH)
+        local, local_port = self.name or (self._bound_host, 0)
+        if ":" in host and ":" not in local:
+            # No packet of IPv6 has an IPv4 source.
+            fail(errno.EAFNOSUPPORT)
         taken = 0
 
         def prepare(connection: ActiveConnection) -> None:
@@ -394,7 +425,7 @@ class OpenSocket:
             self._take_port(self._bound_host, 0)
         assert self.name is not None
         self.driver.names.check_listening(self, *self.name)
-        self.listener = self.driver.stack.listen(*self.name, backlog)
+        self.listener = self.driver.stack.listen(*self.name, backlog, self.v6only)
         self.listener.owner = self
         self._options.apply_to_listener(self.listener)
         self._show()
@@ -411,7 +442,7 @@ class OpenSocket:
             connection = self.listener.accept()
             if connection is not None:
                 self._options.apply_to_accepted(connection)
-                accepted = OpenSocket(self.driver, connection, self._options.inherited())
+                accepted = OpenSocket(self.driver, connection, self._options.inherited(), self.family)
                 self.driver.flush()
                 self._show()
                 return accepted
@@ -579,6 +610,9 @@ class OpenSocket:
         :raises OSError: ENOPROTOOPT, EINVAL, ENOENT
         """
         self._check_open()
+        if (level, option) == (stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY) and self.name is not None and self.name[1]:
+            # Who shares the port was decided by it.
+            fail(errno.EINVAL if self.family == stdlib.AF_INET6 else errno.ENOPROTOOPT)
         self._options.set(level, option, raw, self.connection, self.listener)
         # What waited may go now, and a timer may have been set.
         self.driver.flush()
@@ -653,7 +687,7 @@ class OpenSocket:
 
 STATUS: dict[int, Callable[[OpenSocket], int]] = {
     stdlib.SO_ACCEPTCONN: lambda s: s.listener is not None,
-    stdlib.SO_DOMAIN: lambda s: stdlib.AF_INET,
+    stdlib.SO_DOMAIN: lambda s: s.family,
     stdlib.SO_ERROR: OpenSocket._status,
     stdlib.SO_PROTOCOL: lambda s: stdlib.IPPROTO_TCP,
     stdlib.SO_TYPE: lambda s: stdlib.SOCK_STREAM,

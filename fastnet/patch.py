@@ -1,9 +1,10 @@
 """Programs that know nothing of fastnet, over fastnet: ``with patched(driver): ...``.
 
-Inside, ``socket.socket`` is a class whose sockets of AF_INET, SOCK_STREAM begin undecided: a socket of the kernel's that has sent nothing.
-With the first ``bind``, ``connect`` or ``listen`` it stays that, or becomes the stack's, after the address (``fastnet.ambient``). What the
-standard library builds on ``socket.socket`` follows: ``create_connection``, ``create_server``, ``http``, ``smtplib``, ``socketserver``,
-``urllib``. ``select`` and ``selectors`` need nothing, as a fastnet socket has a descriptor; ``SSLContext.wrap_socket`` goes over memory.
+Inside, ``socket.socket`` is a class whose sockets of AF_INET or AF_INET6, SOCK_STREAM begin undecided: a socket of the kernel's that has
+sent nothing. With the first ``bind``, ``connect`` or ``listen`` it stays that, or becomes the stack's, after the address
+(``fastnet.ambient``). What the standard library builds on ``socket.socket`` follows: ``create_connection``, ``create_server``, ``http``,
+``smtplib``, ``socketserver``, ``urllib``. ``select`` and ``selectors`` need nothing, as a fastnet socket has a descriptor;
+``SSLContext.wrap_socket`` goes over memory.
 
 A module that took the class before (``from socket import socket``) keeps the kernel's. One that took a method of it
 (``socket.socket.recv``) and calls that with a socket of the stack's gets EBADF. gevent's monkey patch takes the place of this one.
@@ -25,7 +26,8 @@ from typing import Any, cast
 from fastnet import descriptor
 from fastnet.ambient import Ambient, LaterAmbient
 from fastnet.driver import Driver
-from fastnet.opensocket import Address, OpenSocket
+from fastnet.ip.addresses import ANY
+from fastnet.opensocket import FAMILIES, OpenSocket
 from fastnet.socket import Socket
 from fastnet.sockopt import fail
 from fastnet.tcp.connection import Connection
@@ -68,13 +70,13 @@ class EitherSocket(Socket):
             Socket.__init__(self, found.driver, fileno)
             return
         KERNELS.__init__(self, family, type, proto, fileno)
-        if fileno is None and (self.family, self.type) == (stdlib.AF_INET, stdlib.SOCK_STREAM) and self.proto in (0, stdlib.IPPROTO_TCP):
+        if fileno is None and self.family in FAMILIES and self.type == stdlib.SOCK_STREAM and self.proto in (0, stdlib.IPPROTO_TCP):
             self.stacks = None
 
     @property
     def family(self) -> stdlib.AddressFamily:
         """As it was made."""
-        return stdlib.AF_INET if self.stacks else cast("stdlib.AddressFamily", KERNELS.family.__get__(self))
+        return Socket.family.__get__(self) if self.stacks else cast("stdlib.AddressFamily", KERNELS.family.__get__(self))
 
     @property
     def type(self) -> stdlib.SocketKind:
@@ -101,9 +103,9 @@ class EitherSocket(Socket):
             return
         driver = self.ambient.driver
         self.stacks = True
-        timeout = KERNELS.gettimeout(self)
+        family, timeout = KERNELS.family.__get__(self), KERNELS.gettimeout(self)
         number = _socket.socket.detach(self)
-        Socket.__init__(self, driver)
+        Socket.__init__(self, driver, family=family)
         self._timeout = timeout
         if self._asked:
             # Somebody has the number already, and may have told an epoll instance of it.
@@ -124,7 +126,7 @@ class EitherSocket(Socket):
         opened = self._open
         if opened.connection is not None or opened.listener is not None:
             return
-        if opened.shared or opened.name is None or opened.name[0] != "0.0.0.0":
+        if opened.shared or opened.name is None or opened.name[0] not in ANY:
             return
         number, timeout = self._number, self._timeout
         KERNELS.__init__(self, self.family, self.type, self.proto)
@@ -134,17 +136,18 @@ class EitherSocket(Socket):
             os.close(new)
             _socket.socket.__init__(self, self.family, self.type, self.proto, number)
         with self._driver.lock:
+            name = opened.local()
             self._number = -1
             opened.let_go(number)
         self.stacks = False
         KERNELS.settimeout(self, timeout)
         for (level, option), value in self._given.items():
             KERNELS.setsockopt(self, level, option, value)
-        KERNELS.bind(self, opened.name)
+        KERNELS.bind(self, name)
 
     def bind(self, address: Any) -> None:
-        """As the side's that has the address; "" and "0.0.0.0" are the stack's."""
-        where = resolved(address)
+        """As the side's that has the address; "", "0.0.0.0" and "::" are the stack's."""
+        where = resolved(address, self.family)
         self._decide(where is not None and self.ambient.is_local(where[0]))
         if self.stacks:
             Socket.bind(self, where or address)
@@ -162,18 +165,18 @@ class EitherSocket(Socket):
     def connect(self, address: Any) -> None:
         """As the side's over which the address is reached."""
         if self._leads(address):
-            Socket.connect(self, resolved(address) or address)
+            Socket.connect(self, resolved(address, self.family) or address)
         else:
             KERNELS.connect(self, address)
 
     def connect_ex(self, address: Any) -> int:
         """As the side's over which the address is reached."""
         if self._leads(address):
-            return Socket.connect_ex(self, resolved(address) or address)
+            return Socket.connect_ex(self, resolved(address, self.family) or address)
         return KERNELS.connect_ex(self, address)
 
     def _leads(self, address: Any) -> bool:
-        where = resolved(address)
+        where = resolved(address, self.family)
         leads = where is not None and self.ambient.leads_to(where[0])
         self._decide(leads)
         if self.stacks and where is not None and not leads:
@@ -207,9 +210,7 @@ class EitherSocket(Socket):
         with self._driver.lock:
             opened = self._open.accept(deadline)
             accepted = self._another(next(kind for kind in type(self).__mro__ if "ambient" in kind.__dict__), opened)
-        assert opened.connection is not None
-        flow = opened.connection.handshake.flow
-        return accepted, (flow.remote_address, flow.remote_port)
+        return accepted, opened.remote()
 
     def dup(self) -> Any:
         """As its side's."""
@@ -258,17 +259,19 @@ for _name in EITHER:
     setattr(EitherSocket, _name, _either(_name))
 
 
-def resolved(address: Any) -> Address | None:
-    """A host and a port, the host an IPv4 address or ""; None when it is no such thing, and the kernel had better say so."""
-    if not isinstance(address, tuple) or len(address) != 2 or not isinstance(address[0], str):
+def resolved(address: Any, family: int) -> Any:
+    """The address with a host that is an address of the family or ""; None when it is no such thing, and the kernel had better say so."""
+    if not isinstance(address, tuple) or not 2 <= len(address) <= 4 or not isinstance(address[0], str):
         return None
-    host, port = address
+    host: Any = address[0]
+    if family == stdlib.AF_INET and len(address) != 2:
+        return None
     if host:
         try:
-            host = stdlib.gethostbyname(host)
-        except OSError:
+            host = stdlib.getaddrinfo(host, None, stdlib.AddressFamily(family), stdlib.SOCK_STREAM)[0][4][0]
+        except (OSError, UnicodeError):
             return None
-    return host, port
+    return host, *address[1:]
 
 
 class AnySocket(type):

@@ -8,8 +8,8 @@
 
     client = create_connection(driver, ("198.18.0.1", 80), timeout=5)
 
-What a call does, what it waits for and what it raises is what ``socket.socket`` of family AF_INET, type SOCK_STREAM does, waits for and
-raises on Linux. Hosts are IPv4 addresses: there is no resolver. When the device fails, every call but ``close`` raises ENETDOWN.
+What a call does, what it waits for and what it raises is what ``socket.socket`` of family AF_INET or AF_INET6, type SOCK_STREAM does,
+waits for and raises on Linux. Hosts are addresses: there is no resolver. When the device fails, every call but ``close`` raises ENETDOWN.
 """
 
 import _socket
@@ -27,6 +27,8 @@ from typing import Any, Self, cast
 
 from fastnet import descriptor
 from fastnet.driver import Driver
+from fastnet.ip.addresses import parse
+from fastnet.names import Name
 from fastnet.opensocket import Address, Buffer, OpenSocket
 from fastnet.sockopt import fail
 from fastnet.tcp.listener import Listener
@@ -52,17 +54,20 @@ class Socket(stdlib.socket):
 
     :param driver: whose stack it belongs to
     :param fileno: a descriptor of such a socket, from ``detach`` or a copy of one: the same socket once more
-    :raises OSError: EBADF, ``fileno`` is none
+    :param family: AF_INET or AF_INET6; with ``fileno`` it does not matter
+    :raises OSError: EBADF, ``fileno`` is none; EAFNOSUPPORT, another family
     """
 
-    def __init__(self, driver: Driver, fileno: int | None = None, _open: OpenSocket | None = None) -> None:
+    def __init__(
+        self, driver: Driver, fileno: int | None = None, family: int = stdlib.AF_INET, _open: OpenSocket | None = None
+    ) -> None:
         self._io_refs = 0
         self._closed = False
         self._driver = driver
         self._timeout = stdlib.getdefaulttimeout()
         # What ``fileno`` gives, -1 before and after.
         self._number = -1
-        self._open = _open or (OpenSocket(driver) if fileno is None else self._found(fileno))
+        self._open = _open or (OpenSocket(driver, family=family) if fileno is None else self._found(fileno))
 
     def _found(self, number: int) -> OpenSocket:
         found = descriptor.find(number)
@@ -80,8 +85,8 @@ class Socket(stdlib.socket):
 
     @property
     def family(self) -> stdlib.AddressFamily:
-        """AF_INET."""
-        return stdlib.AF_INET
+        """AF_INET or AF_INET6."""
+        return stdlib.AddressFamily(self._open.family)
 
     @property
     def type(self) -> stdlib.SocketKind:
@@ -125,7 +130,7 @@ class Socket(stdlib.socket):
             self._closed = True
             if number >= 0:
                 self._number = -1
-                self._open = OpenSocket.none(self._driver)
+                self._open = OpenSocket.none(self._driver, self._open.family)
         return number
 
     # ---- names ----
@@ -133,24 +138,31 @@ class Socket(stdlib.socket):
     def bind(self, address: Address) -> None:  # type: ignore[override]
         """Take a local address and port; port 0 draws a free one, "" and "0.0.0.0" stand for any address.
 
-        :raises OSError: EINVAL (has a name already), EADDRNOTAVAIL (not an address of the stack), EADDRINUSE
+        Of AF_INET6, "" and "::" stand for any address of both families, with IPV6_V6ONLY of IPv6 alone; "::ffff:198.18.0.2" is the IPv4
+        address.
+
+        :raises OSError: EINVAL (has a name already, or an IPv4 address with IPV6_V6ONLY), EADDRNOTAVAIL (not an address of the stack),
+            EADDRINUSE
         """
-        host, port = checked(address, "bind")
+        host, port = checked(address, "bind", self._open.family)
         with self._driver.lock:
             self._open.bind(host, port)
 
     @property
-    def name(self) -> Address | None:
-        """The local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0"."""
+    def name(self) -> Name | None:
+        """The local address and port that it has taken, None before; a connection's own address is more exact than "0.0.0.0".
+
+        An IPv4 address is written as one, also of a socket of AF_INET6.
+        """
         return self._open.name
 
-    def getsockname(self) -> Address:
-        """Local address and port; ("0.0.0.0", 0) before there is one."""
+    def getsockname(self) -> Any:
+        """Local address and port; ("0.0.0.0", 0) before there is one. Of AF_INET6 four: address, port, 0 and 0."""
         with self._driver.lock:
             return self._open.local()
 
-    def getpeername(self) -> Address:
-        """The peer's address and port.
+    def getpeername(self) -> Any:
+        """The peer's address and port; of AF_INET6 as ``getsockname``, an IPv4 address as an IPv4-mapped one.
 
         :raises OSError: ENOTCONN
         """
@@ -169,14 +181,14 @@ class Socket(stdlib.socket):
         :raises BlockingIOError: EINPROGRESS, and EALREADY for the next: the socket does not wait. SO_ERROR tells the outcome
         :raises TimeoutError: no outcome within the socket's timeout
         """
-        host, port = checked(address, "connect")
+        host, port = checked(address, "connect", self._open.family)
         deadline = self._deadline()
         with self._driver.lock:
             self._open.connect(host, port, self._timeout, deadline)
 
     def connect_ex(self, address: Address) -> int:  # type: ignore[override]
         """As ``connect``, but its errno is returned: 0 for success, EAGAIN for a timeout."""
-        host, port = checked(address, "connect")
+        host, port = checked(address, "connect", self._open.family)
         deadline = self._deadline()
         with self._driver.lock:
             try:
@@ -202,7 +214,7 @@ class Socket(stdlib.socket):
         """
         return self._open.listener
 
-    def accept(self) -> tuple["Socket", Address]:
+    def accept(self) -> tuple["Socket", Any]:
         """Wait for a connection; its socket, and the peer's address. It has the options that are set here now.
 
         :raises OSError: EINVAL (not listening)
@@ -211,9 +223,7 @@ class Socket(stdlib.socket):
         deadline = self._deadline()
         with self._driver.lock:
             accepted = Socket(self._driver, _open=self._open.accept(deadline))
-            assert accepted._open.connection is not None
-            flow = accepted._open.connection.handshake.flow
-        return accepted, (flow.remote_address, flow.remote_port)
+        return accepted, accepted._open.remote()
 
     # ---- receiving ----
 
@@ -309,7 +319,7 @@ class Socket(stdlib.socket):
         """
         if len(args) not in (1, 2):
             raise TypeError(f"sendto() takes 2 or 3 arguments ({len(args) + 1} given)")
-        host, port = checked(args[-1], "sendto")
+        host, port = checked(args[-1], "sendto", self._open.family)
         flags = args[0] if len(args) == 2 else 0
         if not flags & MSG_FASTOPEN:
             return self.send(data, flags)
@@ -329,7 +339,7 @@ class Socket(stdlib.socket):
                 raise TypeError("sendmsg(): ancillary data are tuples (level, type, data)")
             memoryview(item[2])
         if address is not None:
-            checked(address, "sendmsg")
+            checked(address, "sendmsg", self._open.family)
         if items:
             fail(errno.EINVAL)
         return self.send(b"".join(memoryview(buffer).cast("B") for buffer in buffers), flags)
@@ -372,7 +382,7 @@ class Socket(stdlib.socket):
             number, self._number = self._number, -1
             going = self._open
             if going.shared:
-                self._open = OpenSocket.none(self._driver)
+                self._open = OpenSocket.none(self._driver, self._open.family)
             ours = number < 0 or going.leads_here(number)
             going.let_go(number)
             if not ours:
@@ -497,19 +507,30 @@ def c_int(number: int) -> int:
     return number
 
 
-def checked(address: Any, call: str) -> Address:
-    """A pair of an IPv4 address ("": any) and a port, or what the standard library raises."""
+def checked(address: Any, call: str, family: int) -> Name:
+    """An address ("": any) and a port as the stack has them, or what the standard library raises."""
+    name = "AF_INET6" if family == stdlib.AF_INET6 else "AF_INET"
     if not isinstance(address, tuple):
-        raise TypeError(f"{call}(): AF_INET address must be tuple, not {type(address).__name__}")
-    if len(address) != 2 or not isinstance(address[0], str) or not isinstance(address[1], int):
+        raise TypeError(f"{call}(): {name} address must be tuple, not {type(address).__name__}")
+    if family == stdlib.AF_INET6:
+        if not 2 <= len(address) <= 4 or not isinstance(address[0], str) or not all(isinstance(number, int) for number in address[1:]):
+            raise TypeError(f"an address is a tuple (str, int[, int[, int]]), not {address!r}")
+        if len(address) > 2 and not 0 <= address[2] < 1 << 20:
+            raise OverflowError(f"{call}(): flowinfo must be 0-1048575.")
+    elif len(address) != 2 or not isinstance(address[0], str) or not isinstance(address[1], int):
         raise TypeError(f"an address is a pair (str, int), not {address!r}")
-    host, port = address
+    host, port = address[:2]
     if not 0 <= port <= 65535:
         raise OverflowError(f"{call}(): port must be 0-65535.")
     try:
-        return stdlib.inet_ntoa(stdlib.inet_aton(host or "0.0.0.0")), port
-    except OSError:
-        raise stdlib.gaierror(stdlib.EAI_NONAME, f"{host!r} is not an IPv4 address") from None
+        if family == stdlib.AF_INET:
+            return stdlib.inet_ntoa(stdlib.inet_aton(host or "0.0.0.0")), port
+        parsed = parse(host or "::")
+        if ":" in host or not host:
+            return str(parsed), port
+    except (OSError, ValueError):
+        raise stdlib.gaierror(stdlib.EAI_NONAME, f"{host!r} is not an IPv{6 if family == stdlib.AF_INET6 else 4} address") from None
+    raise stdlib.gaierror(stdlib.EAI_ADDRFAMILY, f"{host!r} is an IPv4 address; a socket of AF_INET6 takes '::ffff:{host}'")
 
 
 def create_connection(
@@ -520,14 +541,14 @@ def create_connection(
     *,
     all_errors: bool = False,
 ) -> Socket:
-    """A connected socket.
+    """A connected socket, of the family of the address.
 
     :param timeout: seconds, for the connect and what follows; None: as long as it takes
     :param source_address: local address and port to bind to first; port 0 draws one
     :param all_errors: raise an ExceptionGroup of the one error that there is, as there is one address to try
     :raises OSError: as ``Socket.bind`` and ``Socket.connect``
     """
-    sock = Socket(driver)
+    sock = Socket(driver, family=stdlib.AF_INET6 if isinstance(address, tuple) and ":" in str(address[0]) else stdlib.AF_INET)
     try:
         sock.settimeout(timeout)
         if source_address is not None:
@@ -553,17 +574,21 @@ def create_server(
     """A listening socket, with SO_REUSEADDR as the standard library's.
 
     :param backlog: None: 128
+    :param family: AF_INET or AF_INET6
     :param reuse_port: set SO_REUSEPORT
-    :raises ValueError: another family than AF_INET, or ``dualstack_ipv6``: there is no IPv6
+    :param dualstack_ipv6: of AF_INET6: hear IPv4 as well; otherwise IPV6_V6ONLY is set
+    :raises ValueError: ``dualstack_ipv6`` with AF_INET
     :raises OSError: as ``Socket.bind`` and ``Socket.listen``
     """
-    if family != stdlib.AF_INET or dualstack_ipv6:
-        raise ValueError("a fastnet socket is AF_INET: there is no IPv6 yet")
-    sock = Socket(driver)
+    if dualstack_ipv6 and family != stdlib.AF_INET6:
+        raise ValueError("dualstack_ipv6 requires AF_INET6 family")
+    sock = Socket(driver, family=family)
     try:
         sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT, 1)
+        if family == stdlib.AF_INET6:
+            sock.setsockopt(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, not dualstack_ipv6)
         sock.bind(address)
         sock.listen(128 if backlog is None else backlog)
     except BaseException:

@@ -1,7 +1,8 @@
 """Socket options: a table with a row for each, and the values that one socket has.
 
-What a row accepts, refuses and answers is what Linux does (net/core/sock.c, net/ipv4/tcp.c, net/ipv4/ip_sockglue.c). What has no row
-raises ENOPROTOOPT.
+What a row accepts, refuses and answers is what Linux does (net/core/sock.c, net/ipv4/tcp.c, net/ipv4/ip_sockglue.c,
+net/ipv6/ipv6_sockglue.c). What has no row raises ENOPROTOOPT. On a socket of AF_INET6 the options of level IPPROTO_IP count for its IPv4
+packets, those of level IPPROTO_IPV6 for its IPv6 packets; a socket of AF_INET has no level IPPROTO_IPV6.
 """
 
 import errno
@@ -45,6 +46,11 @@ IP_PMTUDISC_PROBE = 3
 IP_PMTUDISC_OMIT = 5
 IP_MTU = 14
 """Linux's; ``socket`` has no names for them."""
+
+IPV6_MTU_DISCOVER = 23
+IPV6_MTU = 24
+"""Linux's; ``socket`` has no names for them. The rules are those of IP_MTU_DISCOVER."""
+IPV6_MIN_MTU = 1280
 
 TCP_FASTOPEN = 23
 TCP_FASTOPEN_CONNECT = 30
@@ -142,6 +148,38 @@ def path_discovery(raw: bytes, settings: Settings) -> int:
     """IP_PMTUDISC_DONT to IP_PMTUDISC_OMIT. A single byte will do."""
     number = integer(raw) if len(raw) >= 4 else raw[0] if raw else 0
     if not 0 <= number <= IP_PMTUDISC_OMIT:
+        fail(errno.EINVAL)
+    return number
+
+
+def hop_limit(raw: bytes, settings: Settings) -> int:
+    """IPV6_UNICAST_HOPS: 1 to 255; -1: the stack's. Linux takes 0 too, and sends packets that nobody may take."""
+    number = integer(raw)
+    if not 1 <= number <= 255 and number != -1:
+        fail(errno.EINVAL)
+    return number
+
+
+def traffic_class(raw: bytes, settings: Settings) -> int:
+    """IPV6_TCLASS: the DS field; its ECN bits are TCP's own. -1 is 0."""
+    number = integer(raw)
+    if not -1 <= number <= 255:
+        fail(errno.EINVAL)
+    return max(number, 0) & ~ECN_MASK
+
+
+def path_discovery_v6(raw: bytes, settings: Settings) -> int:
+    """IPV6_PMTUDISC_DONT to IPV6_PMTUDISC_OMIT."""
+    number = integer(raw)
+    if not 0 <= number <= IP_PMTUDISC_OMIT:
+        fail(errno.EINVAL)
+    return number
+
+
+def fragment_size(raw: bytes, settings: Settings) -> int:
+    """IPV6_MTU: bytes of the fragments of a datagram, which TCP has none of; 0, or at least what every link takes."""
+    number = integer(raw)
+    if number and number < IPV6_MIN_MTU:
         fail(errno.EINVAL)
     return number
 
@@ -293,17 +331,38 @@ def set_congestion_control(connection: Connection, name: str) -> None:
 
 def set_time_to_live(connection: Connection, ttl: int) -> None:
     """IP_TTL."""
-    connection.change_path(ttl=ttl if ttl > 0 else connection.context.settings.ip_default_ttl)
+    if connection.handshake.flow.version == 4:
+        connection.change_path(ttl=ttl if ttl > 0 else connection.context.settings.ip_default_ttl)
+
+
+def set_hop_limit(connection: Connection, hops: int) -> None:
+    """IPV6_UNICAST_HOPS."""
+    if connection.handshake.flow.version == 6:
+        connection.change_path(ttl=hops if hops >= 0 else connection.context.settings.ip_default_ttl)
 
 
 def set_type_of_service(connection: Connection, tos: int) -> None:
     """IP_TOS."""
-    connection.change_path(tos=tos)
+    if connection.handshake.flow.version == 4:
+        connection.change_path(tos=tos)
+
+
+def set_traffic_class(connection: Connection, number: int) -> None:
+    """IPV6_TCLASS."""
+    if connection.handshake.flow.version == 6:
+        connection.change_path(tos=number)
 
 
 def set_path_discovery(connection: Connection, rule: int) -> None:
     """IP_MTU_DISCOVER."""
-    connection.set_path_discovery(rule - IP_PMTUDISC_WANT)
+    if connection.handshake.flow.version == 4:
+        connection.set_path_discovery(rule - IP_PMTUDISC_WANT)
+
+
+def set_path_discovery_v6(connection: Connection, rule: int) -> None:
+    """IPV6_MTU_DISCOVER. No router fragments, so segments follow the path also with IPV6_PMTUDISC_DONT."""
+    if connection.handshake.flow.version == 6:
+        connection.set_path_discovery(max(rule - IP_PMTUDISC_WANT, 0))
 
 
 def set_syn_retries(connection: Connection, count: int) -> None:
@@ -335,12 +394,22 @@ def offer_largest_segment(listener: Listener, size: int) -> None:
 
 def answer_with_time_to_live(listener: Listener, ttl: int) -> None:
     """IP_TTL of a SYN-ACK."""
-    listener.change_path(ttl=ttl if ttl > 0 else listener.context.settings.ip_default_ttl)
+    listener.change_path(ttl=ttl if ttl > 0 else listener.context.settings.ip_default_ttl, version=4)
+
+
+def answer_with_hop_limit(listener: Listener, hops: int) -> None:
+    """IPV6_UNICAST_HOPS of a SYN-ACK."""
+    listener.change_path(ttl=hops if hops >= 0 else listener.context.settings.ip_default_ttl, version=6)
 
 
 def answer_with_type_of_service(listener: Listener, tos: int) -> None:
     """IP_TOS of a SYN-ACK."""
-    listener.change_path(tos=tos)
+    listener.change_path(tos=tos, version=4)
+
+
+def answer_with_traffic_class(listener: Listener, number: int) -> None:
+    """IPV6_TCLASS of a SYN-ACK."""
+    listener.change_path(tos=number, version=6)
 
 
 def answer_with_ecn(listener: Listener, name: str) -> None:
@@ -350,7 +419,7 @@ def answer_with_ecn(listener: Listener, name: str) -> None:
 
 def answer_with_fragment(listener: Listener, rule: int) -> None:
     """IP_MTU_DISCOVER: has a SYN-ACK a DF bit?"""
-    listener.change_path(fragment=rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE))
+    listener.change_path(fragment=rule not in (IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE), version=4)
 
 
 def defer_accept(listener: Listener, seconds: int) -> None:
@@ -504,6 +573,14 @@ OPTIONS: dict[Key, Option] = {
     ),
     (stdlib.IPPROTO_IP, IP_MTU): Option(read_only, off, None, packed, path_mtu),
     (stdlib.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT): Option(small_flag, off),
+    (stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY): Option(flag, off),
+    (stdlib.IPPROTO_IPV6, stdlib.IPV6_UNICAST_HOPS): Option(
+        hop_limit, lambda s: -1, set_hop_limit, packed, lambda value, c, s: s.ip_default_ttl if value in (None, -1) else value,
+        answer_with_hop_limit,
+    ),
+    (stdlib.IPPROTO_IPV6, stdlib.IPV6_TCLASS): Option(traffic_class, off, set_traffic_class, packed, None, answer_with_traffic_class),
+    (stdlib.IPPROTO_IPV6, IPV6_MTU_DISCOVER): Option(path_discovery_v6, lambda s: IP_PMTUDISC_WANT, set_path_discovery_v6),
+    (stdlib.IPPROTO_IPV6, IPV6_MTU): Option(fragment_size, off, None, packed, path_mtu),
 }
 
 
@@ -511,15 +588,17 @@ class Options:
     """The values of one socket.
 
     :param settings: where defaults and bounds come from
+    :ivar family: AF_INET or AF_INET6
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, family: int = stdlib.AF_INET) -> None:
         self._settings = settings
+        self.family = family
         self._values: dict[Key, Any] = {}
 
     def inherited(self) -> "Options":
         """Those of a socket that is accepted: on Linux it has all that its listener has."""
-        options = Options(self._settings)
+        options = Options(self._settings, self.family)
         options._values = dict(self._values)
         return options
 
@@ -539,12 +618,18 @@ class Options:
     def get(self, level: int, option: int, connection: Connection | None) -> bytes:
         """One, as the bytes that a kernel would give.
 
-        :raises OSError: ENOPROTOOPT
+        :raises OSError: ENOPROTOOPT; EOPNOTSUPP (level IPPROTO_IPV6 of a socket of AF_INET)
         """
+        if not self._has_level(level):
+            fail(errno.EOPNOTSUPP)
         row = self._row(level, option)
         if row.read is not None:
             return row.encode(row.read(self._values.get((level, option)), connection, self._settings))
         return row.encode(self.value(level, option))
+
+    def put(self, level: int, option: int, value: Any) -> None:
+        """Note a value that another call has set."""
+        self._values[level, option] = value
 
     def value(self, level: int, option: int) -> Any:
         """What was set, or the default."""
@@ -576,6 +661,9 @@ class Options:
 
     def _row(self, level: int, option: int) -> Option:
         row = OPTIONS.get((level, option))
-        if row is None:
+        if row is None or not self._has_level(level):
             fail(errno.ENOPROTOOPT)
         return row
+
+    def _has_level(self, level: int) -> bool:
+        return level != stdlib.IPPROTO_IPV6 or self.family == stdlib.AF_INET6

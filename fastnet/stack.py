@@ -441,7 +441,10 @@ class Stack:
         return address in self.single_addresses or self.loops and self.is_local(address)
 
     def has_connection(self, address: str, port: int) -> bool:
-        """Does a connection, or what is left of one in TIME-WAIT, have this local address ("0.0.0.0": any) and port?"""
+        """Does a connection, or what is left of one in TIME-WAIT, have this local address and port?
+
+        :param address: "0.0.0.0" is any of IPv4, "::" any of IPv6
+        """
         return self.context.ports.has_connection(address, port)
 
     def take_ready(self) -> list[Endpoint]:

@@ -21,6 +21,7 @@ from fastnet.aio.reactor import LoopDoor, Reactor
 from fastnet.aio.transport import Transport
 from fastnet.ambient import Ambient, from_environment
 from fastnet.forks import ForkedError, watch
+from fastnet.opensocket import FAMILIES
 from fastnet.socket import Socket
 from fastnet.sockopt import Options
 from fastnet.stack import NEVER
@@ -133,8 +134,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         return self._is_in_question(host) and self.ambient.leads_to(host)
 
     def _is_in_question(self, host: str | None) -> bool:
-        # The kernel's own addresses, and what is not IPv4, take no look into the environment.
-        return self._ambient is not None or host is None or ":" not in host and not host.startswith("127.")
+        # The kernel's own addresses, and those on a link of its, take no look into the environment.
+        return self._ambient is not None or host is None or host != "::1" and not host.startswith(("127.", "fe80:"))
 
     # ---- turns ----
 
@@ -193,7 +194,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         start_serving: bool = True,
         **more: Any,
     ) -> asyncio.Server:
-        """As asyncio's. On the stack are its addresses and the wildcard (None, "", "0.0.0.0"); other hosts are the kernel's."""
+        """As asyncio's. On the stack are its addresses and the wildcards (None and "": of both families where the
+        stack has both; "0.0.0.0", "::"); other hosts are the kernel's."""
         create = super().create_server
         kernels = {"family": family, "flags": flags, "reuse_address": reuse_address, "reuse_port": reuse_port}
         if sock is not None or host is None and port is None:
@@ -228,21 +230,26 @@ class EventLoop(asyncio.SelectorEventLoop):
         ours: list[str] = []
         theirs: list[str] = []
         for name in [host] if host is None or isinstance(host, str) else host:
-            if family == stdlib.AF_INET6:
-                theirs.append(name or "")
-            elif name in (None, ""):
-                ours.append("0.0.0.0")
+            if name in (None, ""):
+                wildcards = self.ambient.wildcards(family)
+                ours += wildcards
+                if not wildcards:
+                    theirs.append("")
             else:
                 infos = await self._create_server_getaddrinfo(name, port, family=family, flags=flags)  # type: ignore[attr-defined]
-                found = {info[4][0] for info in infos if info[0] == stdlib.AF_INET and self._is_local(info[4][0])}
+                found = {info[4][0] for info in infos if info[0] in FAMILIES and self._is_local(info[4][0])}
                 ours += sorted(found)
                 if not found:
                     theirs.append(name or "")
         return list(dict.fromkeys(ours)), theirs
 
     def _bind(self, address: str, port: int, reuse_address: bool, reuse_port: bool) -> Socket:
-        sock = Socket(self.ambient.driver)
+        family = stdlib.AF_INET6 if ":" in address else stdlib.AF_INET
+        sock = Socket(self.ambient.driver, family=family)
         try:
+            if family == stdlib.AF_INET6:
+                # As asyncio has it: a socket for each family.
+                sock.setsockopt(stdlib.IPPROTO_IPV6, stdlib.IPV6_V6ONLY, 1)
             sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, reuse_address)
             sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEPORT, reuse_port)
             sock.setblocking(False)
@@ -289,23 +296,23 @@ class EventLoop(asyncio.SelectorEventLoop):
     async def _connect_sock(self, exceptions: list[list[BaseException]], addr_info: Any, local_addr_infos: Any = None) -> Any:
         # What create_connection() of the base class calls for every address that the name stands for.
         family, _, _, _, address = addr_info
-        if family != stdlib.AF_INET or not self._leads_to(address[0]):
+        if family not in FAMILIES or not self._leads_to(address[0]):
             return await super()._connect_sock(exceptions, addr_info, local_addr_infos)  # type: ignore[misc]
         failures: list[BaseException] = []
         exceptions.append(failures)
-        local = [info[4] for info in local_addr_infos or () if info[0] == stdlib.AF_INET]
+        local = [info[4][:2] for info in local_addr_infos or () if info[0] == family]
         try:
-            return await self._open(address, *local[:1])
+            return await self._open(family, address, *local[:1])
         except OSError as error:
             failures.append(error)
             raise
 
-    async def _open(self, address: tuple[str, int], local: tuple[str, int] = ("0.0.0.0", 0)) -> TransportSocket:
+    async def _open(self, family: int, address: Any, local: tuple[str, int] = ("0.0.0.0", 0)) -> TransportSocket:
         """A connection of the stack; cancelled, it leaves nothing behind."""
         ambient, reactor = self._stack()
         stack = ambient.driver.stack
-        connection = stack.connect(*address, *local)
-        sock = TransportSocket(reactor, connection, Options(stack.settings))
+        connection = stack.connect(address[0], address[1], *local)
+        sock = TransportSocket(reactor, connection, Options(stack.settings, family))
         opening = Opening(reactor, connection, self.create_future())
         try:
             await opening.done
@@ -322,8 +329,8 @@ class EventLoop(asyncio.SelectorEventLoop):
         Only ``create_connection(sock=...)`` can make something of it: so do libraries that choose among addresses themselves.
         """
         kernels = isinstance(sock, stdlib.socket) and not isinstance(sock, Socket)
-        if kernels and sock.family == stdlib.AF_INET and _is_address(address) and self._leads_to(address[0]):
-            opened = await self._open(address[:2])
+        if kernels and sock.family in FAMILIES and _is_address(address) and self._leads_to(address[0]):
+            opened = await self._open(sock.family, address)
             self._carried[sock] = opened
             weakref.finalize(sock, _give_up, opened)
             return
@@ -456,7 +463,7 @@ def linger(reactor: Reactor) -> None:
 
 
 def _is_address(address: Any) -> bool:
-    return isinstance(address, tuple) and len(address) == 2 and isinstance(address[0], str)
+    return isinstance(address, tuple) and 2 <= len(address) <= 4 and isinstance(address[0], str)
 
 
 def _give_up(opened: TransportSocket) -> None:

@@ -3,8 +3,9 @@
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastnet.names import shown
 from fastnet.sockopt import Options
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.states import State
@@ -22,9 +23,13 @@ class TransportSocket:
     :param options: what has been set for it so far
     """
 
-    family = socket.AF_INET
     type = socket.SOCK_STREAM
     proto = socket.IPPROTO_TCP
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """AF_INET or AF_INET6."""
+        return socket.AddressFamily(self._options.family)
 
     def __init__(self, reactor: "Reactor", connection: Connection, options: Options) -> None:
         self._reactor = reactor
@@ -56,15 +61,15 @@ class TransportSocket:
         """-1: there is no descriptor behind it."""
         return -1
 
-    def getsockname(self) -> tuple[str, int]:
-        """The local address and port."""
+    def getsockname(self) -> Any:
+        """The local address and port, as ``fastnet.socket.Socket`` has them."""
         flow = self._connection.handshake.flow
-        return flow.local_address, flow.local_port
+        return shown(self._options.family, flow.local_address, flow.local_port)
 
-    def getpeername(self) -> tuple[str, int]:
+    def getpeername(self) -> Any:
         """The peer's address and port."""
         flow = self._connection.handshake.flow
-        return flow.remote_address, flow.remote_port
+        return shown(self._options.family, flow.remote_address, flow.remote_port)
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """Set an option of ``fastnet.sockopt``.

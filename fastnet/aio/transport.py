@@ -15,6 +15,7 @@ from typing import Any
 
 from fastnet.aio.options import TransportSocket
 from fastnet.aio.reactor import LoopDoor, Reactor
+from fastnet.names import shown
 from fastnet.sockopt import Options
 from fastnet.tcp.connection import Connection
 from fastnet.tcp.context import Endpoint
@@ -108,9 +109,9 @@ class Transport(LoopDoor):
         """``peername``, ``sockname``, and ``socket``, which is for its options."""
         flow = self._connection.handshake.flow
         if name == "peername":
-            return flow.remote_address, flow.remote_port
+            return shown(self._options.family, flow.remote_address, flow.remote_port)
         if name == "sockname":
-            return flow.local_address, flow.local_port
+            return shown(self._options.family, flow.local_address, flow.local_port)
         if name == "socket":
             if self._socket is None:
                 self._socket = TransportSocket(self.reactor, self._connection, self._options.inherited())

@@ -20,13 +20,14 @@ PATIENCE = 10 * SECOND
 """Of real time, for a thread to answer, when nothing else will ever happen."""
 PACKETS = 1
 OTHERS = 2
-ADDRESSES = ("198.18.0.1", "198.18.0.2")
+ADDRESSES = ("198.18.0.1", "198.18.0.2", "2001:2::1", "2001:2::2")
 
 
 class VirtualEventLoop(EventLoop):
     """An event loop whose time goes on when there is nothing else to do.
 
-    Its stack has the addresses 198.18.0.1, from which connections come, and 198.18.0.2. ``asyncio.sleep(3600)`` takes no time.
+    Its stack has the addresses 198.18.0.1 and 2001:2::1, from which connections come, 198.18.0.2 and 2001:2::2. ``asyncio.sleep(3600)``
+    takes no time.
 
     :param settings: a ``Settings``, or a mapping of Linux's names to values
     :param seed: of everything that the stack leaves to chance

@@ -17,8 +17,8 @@ def serve_application(
     command: tuple[str, ...],
     port: int,
     log_level: str,
-    address: str,
-    kernel: str,
+    addresses: tuple[str, ...],
+    kernels: tuple[str, ...],
     tun_name: str,
     mtu: int,
     offload: bool,
@@ -38,7 +38,7 @@ def serve_application(
         server.should_exit = server.force_exit = True
 
     async def main(stack: Stack) -> int:
-        config = uvicorn.Config(application, host=address, port=port, log_level=log_level)
+        config = uvicorn.Config(application, host=addresses[0] if len(addresses) == 1 else "", port=port, log_level=log_level)
         config.load()
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
@@ -65,7 +65,7 @@ def serve_application(
     def inside() -> int:
         try:
             with Namespace() as namespace:
-                stack = Stack(namespace.add_tun(kernel, tun_name, mtu, offload), (address,), settings)
+                stack = Stack(namespace.add_tun(kernels, tun_name, mtu, offload), addresses, settings)
                 with asyncio.Runner(loop_factory=lambda: new_event_loop(Ambient(Driver(stack)))) as runner:
                     return runner.run(main(stack))
         except (OSError, ValueError) as error:

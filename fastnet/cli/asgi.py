@@ -20,8 +20,8 @@ def asgi(
     command: tuple[str, ...],
     port: int,
     log_level: str,
-    address: str,
-    kernel: str,
+    addresses: tuple[str, ...],
+    kernels: tuple[str, ...],
     tun_name: str,
     mtu: int,
     offload: bool,
@@ -38,7 +38,7 @@ def asgi(
 
     `fastnet --help` has the exit codes.
     """
-    check_addresses(address, kernel)
+    check_addresses(addresses, kernels, mtu)
     from fastnet.cli.application import serve_application
 
-    sys.exit(serve_application(application, command, port, log_level, address, kernel, tun_name, mtu, offload, settings))
+    sys.exit(serve_application(application, command, port, log_level, addresses, kernels, tun_name, mtu, offload, settings))

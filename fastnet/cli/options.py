@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import ip_address, ip_interface
 from typing import Any, NoReturn
 
 import click
@@ -12,6 +12,7 @@ from fastnet.config import SettingError, Settings, no_such
 
 COULD_NOT_START = 3
 DEVICE_FAILED = 4
+IPV6_MIN_MTU = 1280
 
 
 class Choice(click.Choice[str]):
@@ -119,25 +120,41 @@ def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--mtu", default=1500, show_default=True, type=click.IntRange(128, 65535), help="Of the device, bytes."),
         click.option("--tun", "tun_name", default="fastnet0", show_default=True, help="Name of the TUN device."),
-        click.option("--kernel", default="198.18.0.1/24", show_default=True, help="The kernel's address and network on the device."),
-        click.option("--address", default="198.18.0.2", show_default=True, help="The stack's address."),
+        click.option(
+            "--kernel", "kernels", default=("198.18.0.1/24",), multiple=True, show_default=True,
+            help="The kernel's address and network on the device. May be repeated, for IPv6: --kernel 2001:2::1/64.",
+        ),
+        click.option(
+            "--address", "addresses", default=("198.18.0.2",), multiple=True, show_default=True,
+            help="The stack's address. May be repeated, for IPv6: --address 2001:2::2.",
+        ),
     ):  # fmt: skip
         command = option(command)
     return command
 
 
-def check_addresses(address: str, kernel: str) -> None:
-    """The stack's address must be another one of the network that the kernel has on the device.
+def check_addresses(addresses: tuple[str, ...], kernels: tuple[str, ...], mtu: int) -> None:
+    """Each address of the stack must be another one of a network that the kernel has on the device.
 
-    :raises click.BadParameter: it is not
+    :raises click.BadParameter: it is not; or it is one of IPv6, and the MTU too small for that
     """
     try:
-        network = IPv4Interface(kernel)
-        stack = IPv4Interface(address)
+        networks = [ip_interface(kernel) for kernel in kernels]
+        owns = [ip_address(address) for address in addresses]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if stack.ip not in network.network or stack.ip == network.ip:
-        raise click.BadParameter(f"--address {address} is not another address of the network in --kernel {kernel}")
+    for own in owns:
+        if not any(own in network.network and own != network.ip for network in networks):
+            raise click.BadParameter(f"--address {own} is not another address of the network in --kernel {' '.join(kernels)}")
+    if mtu < IPV6_MIN_MTU and any(own.version == 6 for own in owns):
+        raise click.BadParameter(f"--mtu {mtu}: IPv6 needs {IPV6_MIN_MTU} (RFC 8200 section 5)")
+
+
+def where(addresses: tuple[str, ...]) -> str:
+    """What a server binds to that is to have all addresses of the stack: the address, or a wildcard."""
+    if len(addresses) == 1:
+        return addresses[0]
+    return "::" if any(":" in address for address in addresses) else "0.0.0.0"
 
 
 def fail(error: object, code: int = COULD_NOT_START) -> NoReturn:

@@ -10,12 +10,12 @@ from fastnet.cli.options import check_addresses, device_options, set_option_for_
 from fastnet.config import Settings
 
 
-def check_workers(command: tuple[str, ...], address: str) -> None:
+def check_workers(command: tuple[str, ...], *addresses: str) -> None:
     """A server with worker processes binds its address in one process, with the kernel, and serves in others: no stack can follow.
 
     :raises click.UsageError: it is one of those, and it is told to serve on the stack
     """
-    if not any(address in word or word.startswith("fastnet.aio") for word in command):
+    if not any(word.startswith("fastnet.aio") or any(address in word for address in addresses) for word in command):
         return
     words = [Path(word).name for word in command[:3]]
     if "gunicorn" in words:
@@ -37,7 +37,7 @@ def check_workers(command: tuple[str, ...], address: str) -> None:
         return
     raise click.UsageError(
         f"{what} binds in one process and serves in others, but a stack lives in one process: "
-        f"run one, `uvicorn --loop fastnet.aio:new_event_loop --host {address} ...`, without --workers and --reload"
+        f"run one, `uvicorn --loop fastnet.aio:new_event_loop --host {addresses[0]} ...`, without --workers and --reload"
     )
 
 
@@ -47,7 +47,14 @@ def check_workers(command: tuple[str, ...], address: str) -> None:
 @set_option_for_programs
 @device_options
 def run(
-    command: tuple[str, ...], patched: bool, address: str, kernel: str, tun_name: str, mtu: int, offload: bool, settings: Settings
+    command: tuple[str, ...],
+    patched: bool,
+    addresses: tuple[str, ...],
+    kernels: tuple[str, ...],
+    tun_name: str,
+    mtu: int,
+    offload: bool,
+    settings: Settings,
 ) -> None:
     """Run a COMMAND in a private network namespace with a TUN device, and tell it by its environment where the stack is to be.
 
@@ -71,8 +78,8 @@ def run(
 
     `fastnet --help` has the exit codes.
     """
-    check_addresses(address, kernel)
-    check_workers(command, address)
+    check_addresses(addresses, kernels, mtu)
+    check_workers(command, *addresses)
     from fastnet.cli.running import run_program
 
-    sys.exit(run_program(command, patched, address, kernel, tun_name, mtu, offload, settings))
+    sys.exit(run_program(command, patched, addresses, kernels, tun_name, mtu, offload, settings))

@@ -22,7 +22,14 @@ STARTUP = Path(fastnet.startup.__file__).parent
 
 
 def run_program(
-    command: tuple[str, ...], patched: bool, address: str, kernel: str, tun_name: str, mtu: int, offload: bool, settings: Settings
+    command: tuple[str, ...],
+    patched: bool,
+    addresses: tuple[str, ...],
+    kernels: tuple[str, ...],
+    tun_name: str,
+    mtu: int,
+    offload: bool,
+    settings: Settings,
 ) -> int:
     """Run the command in a namespace with a device; its exit code.
 
@@ -36,9 +43,9 @@ def run_program(
     def inside() -> int:
         try:
             with Namespace() as namespace:
-                tun = namespace.add_tun(kernel, tun_name, mtu, offload)
+                tun = namespace.add_tun(kernels, tun_name, mtu, offload)
                 keep(tun)
-                os.environ.update(as_environment(tun.name, (address,), settings, mtu, offload))
+                os.environ.update(as_environment(tun.name, addresses, settings, mtu, offload))
                 tun.close()
                 if patched:
                     path = [str(STARTUP), os.environ.get("PYTHONPATH", "")]

@@ -89,9 +89,9 @@ def serve(
     ctx: click.Context,
     mode: str,
     command: tuple[str, ...],
-    address: str,
+    addresses: tuple[str, ...],
     port: int,
-    kernel: str,
+    kernels: tuple[str, ...],
     tun_name: str,
     mtu: int,
     offload: bool,
@@ -127,7 +127,7 @@ def serve(
 
     `fastnet --help` has the exit codes.
     """
-    check_addresses(address, kernel)
+    check_addresses(addresses, kernels, mtu)
     if [body, body_size, body_file].count(None) < 2:
         raise click.UsageError("give one of --body, --body-size and --body-file")
     content = b"hello from fastnet\n"
@@ -155,7 +155,7 @@ def serve(
         plain: dict[str, type[Mode]] = {"echo": Echo, "discard": Discard, "chargen": Chargen}
         served = plain[mode]()
     job = Job(
-        mode, served, address, port, backlog, settings, faults, fault_seed, kernel, tun_name, mtu, offload, capture, capture_limit,
+        mode, served, addresses, port, backlog, settings, faults, fault_seed, kernels, tun_name, mtu, offload, capture, capture_limit,
         command, duration, as_json,
     )  # fmt: skip
     sys.exit(job.run(private or bool(command)))

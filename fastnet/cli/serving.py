@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fastnet._tun import Tun
-from fastnet.cli.options import DEVICE_FAILED, fail
+from fastnet.cli.options import DEVICE_FAILED, fail, where
 from fastnet.config import Settings
 from fastnet.devices import Capture, CapturedDevice, Device
 from fastnet.devices.capture import MIB
@@ -38,9 +38,9 @@ class Job:
     """What to serve, and where.
 
     :ivar name: the mode's, ``mode`` the mode itself
-    :ivar address, port, backlog: the listener's
+    :ivar addresses: the stack's, all of which are served; ``port, backlog``: the listener's
     :ivar faults: with their probabilities; ``fault_seed`` of the dice
-    :ivar kernel: the kernel's address and network on the device ``tun_name``
+    :ivar kernels: the kernel's addresses and networks on the device ``tun_name``
     :ivar capture: file for all packets, of at most ``capture_limit`` MiB
     :ivar command: what is run beside the server, which stops when it ends; empty for none
     :ivar duration: seconds, None for ever
@@ -49,13 +49,13 @@ class Job:
 
     name: str
     mode: Mode
-    address: str
+    addresses: tuple[str, ...]
     port: int
     backlog: int
     settings: Settings
     faults: list[tuple[Fault, float]]
     fault_seed: int
-    kernel: str
+    kernels: tuple[str, ...]
     tun_name: str
     mtu: int
     offload: bool
@@ -74,8 +74,8 @@ class Job:
             return isolated(self.inside)
         try:
             with Tun(self.tun_name, self.mtu, offload=self.offload) as tun:
-                check_free(self.kernel, tun)
-                configure(tun, self.kernel)
+                check_free(self.kernels, tun)
+                configure(tun, self.kernels)
                 return self.on(tun)
         except PermissionError as error:
             fail(f"{error.strerror}; or give --private, for a namespace of its own")
@@ -86,17 +86,17 @@ class Job:
         """As ``run``, in a process that may enter a namespace."""
         try:
             with Namespace() as namespace:
-                return self.on(namespace.add_tun(self.kernel, self.tun_name, self.mtu, self.offload))
+                return self.on(namespace.add_tun(self.kernels, self.tun_name, self.mtu, self.offload))
         except (OSError, ValueError) as error:
             fail(error)
 
     def on(self, tun: Tun) -> int:
         """Serve on a device that is up; the exit code."""
         with captured(tun, self.capture, self.capture_limit * MIB) as device:
-            server = LoadServer(Stack(device, (self.address,), self.settings), self.mode, self.address, self.port, self.backlog)
+            server = LoadServer(Stack(device, self.addresses, self.settings), self.mode, where(self.addresses), self.port, self.backlog)
             if self.faults:
                 server.listener.set_policy(policy(Dice(self.faults, self.fault_seed), self.fault_seed))
-            what = f"{self.name} on {self.address} port {self.port} ({tun.name})"
+            what = f"{self.name} on {' and '.join(self.addresses)} port {self.port} ({tun.name})"
             try:
                 return run(server, self.command, self.duration, self.as_json, what)
             except OSError as error:

@@ -240,13 +240,16 @@ class Listener(Tuned):
         """What a SYN-ACK's MSS option says: what the device takes, or less where the program wants that (TCP_MAXSEG)."""
         return min(self.user_mss, path.mss) if self.user_mss else path.mss
 
-    def change_path(self, ttl: int | None = None, tos: int | None = None, fragment: bool | None = None) -> None:
+    def change_path(self, ttl: int | None = None, tos: int | None = None, fragment: bool | None = None, version: int = 0) -> None:
         """Change what SYN-ACKs look like, and the packets of the connections to come.
 
+        :param version: 4 or 6: only of that family; 0: of both
         :param ttl: time to live, 1 to 255; ``tos``: 0 to 255; ``fragment``: True lets routers fragment; None each: as it was
         """
-        self.ipv4 = self.ipv4.copy(ttl=ttl, tos=tos, fragment=fragment)
-        self.ipv6 = self.ipv6.copy(ttl=ttl, tos=tos)
+        if version != 6:
+            self.ipv4 = self.ipv4.copy(ttl=ttl, tos=tos, fragment=fragment)
+        if version != 4:
+            self.ipv6 = self.ipv6.copy(ttl=ttl, tos=tos)
 
     def send_cookie(self, seg: Segment, now: int) -> None:
         """Answer a SYN and keep nothing."""

@@ -21,17 +21,19 @@ def loop() -> Any:
 
 @pytest.mark.parametrize(("host", "family", "ours", "theirs"), [
     ("198.18.0.2", 0, ["198.18.0.2"], []),
-    (None, 0, ["0.0.0.0"], []),
-    ("", 0, ["0.0.0.0"], []),
+    (None, 0, ["0.0.0.0", "::"], []),
+    ("", 0, ["0.0.0.0", "::"], []),
+    ("", socket.AF_INET, ["0.0.0.0"], []),
+    ("2001:2::2", 0, ["2001:2::2"], []),
     ("127.0.0.1", 0, [], ["127.0.0.1"]),
     (["198.18.0.2", "127.0.0.1", "198.18.0.1", "198.18.0.2"], 0, ["198.18.0.2", "198.18.0.1"], ["127.0.0.1"]),
     ("::1", socket.AF_INET6, [], ["::1"]),
-    (None, socket.AF_INET6, [], [""]),
-    (["", "127.0.0.2"], 0, ["0.0.0.0"], ["127.0.0.2"]),
+    (None, socket.AF_INET6, ["::"], []),
+    (["", "127.0.0.2"], 0, ["0.0.0.0", "::"], ["127.0.0.2"]),
     ([], 0, [], []),
 ])  # fmt: skip
 def test_whose_a_host_is(loop: Any, host: Any, family: int, ours: list[str], theirs: list[str]) -> None:
-    """The stack's addresses and the wildcard are the stack's, each once; IPv6 and everything else are the kernel's."""
+    """The stack's addresses and the wildcard are the stack's, each once; everything else is the kernel's."""
     assert loop.run_until_complete(loop._sort_hosts(host, 80, family, 0)) == (ours, theirs)
 
 

@@ -68,10 +68,10 @@ def test_what_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
         return CliRunner().invoke(group, ["run", *arguments], prog_name="fastnet").exit_code
 
     assert run("--", "ls", "-l") == 9
-    assert ran[-1][:7] == (("ls", "-l"), False, ADDRESS, "198.18.0.1/24", "fastnet0", 1500, True)
+    assert ran[-1][:7] == (("ls", "-l"), False, (ADDRESS,), ("198.18.0.1/24",), "fastnet0", 1500, True)
     assert run("--patched", "--mtu", "900", "--no-offload", "--tun", "t1", "--kernel", "10.0.0.1/8", "--address", "10.0.0.9",
                "--set", "tcp_sack=0", "--set", "tcp_congestion_control=mine", "--", "true") == 9  # fmt: skip
-    assert ran[-1][:7] == (("true",), True, "10.0.0.9", "10.0.0.1/8", "t1", 900, False)
+    assert ran[-1][:7] == (("true",), True, ("10.0.0.9",), ("10.0.0.1/8",), "t1", 900, False)
     assert ran[-1][7].tcp_sack == 0 and ran[-1][7].tcp_congestion_control == "mine", "the program may bring one of its own"
     count = len(ran)
     assert run() == run("--address", "10.0.0.9", "--", "true") == run("--", *UVICORN, "--workers=2") == 2

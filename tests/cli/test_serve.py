@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 import fastnet.cli.serving
 from fastnet.cli.main import group
+from fastnet.cli.options import where
 from fastnet.server import AcceptClose, Chargen, Discard, Echo, Http
 from fastnet.server.faults import Fault
 
@@ -48,7 +49,7 @@ def test_what_is_served_by_default(jobs: Jobs) -> None:
         jobs.made[0]
     )
     assert (name, address, port, backlog, seed, kernel, tun, mtu) == (
-        "http", "198.18.0.2", 8080, 4096, 0, "198.18.0.1/24", "fastnet0", 1500,
+        "http", ("198.18.0.2",), 8080, 4096, 0, ("198.18.0.1/24",), "fastnet0", 1500,
     )  # fmt: skip
     assert (offload, capture, limit, command, duration, as_json, faults) == (True, None, 64, (), None, False, [])
     assert isinstance(mode, Http) and settings.somaxconn == 4096
@@ -105,9 +106,19 @@ def test_a_command_makes_it_private(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("options", [
     ("--address", "198.18.0.1"), ("--address", "198.18.1.2"), ("--address", "nowhere"), ("--kernel", "198.18.0.2/24"), ("--kernel", "x"),
+    ("--address", "2001:2::2"), ("--address", "2001:2::1", "--kernel", "2001:2::1/64"), ("--address", "2001:2::2/64"),
+    ("--address", "2001:2::2", "--kernel", "2001:2::1/64", "--mtu", "1279"),
+    ("--address", "198.18.0.2", "--address", "2001:2::2", "--kernel", "2001:2::1/64"),
 ])  # fmt: skip
-def test_addresses_that_do_not_fit(options: tuple[str, str], jobs: Jobs) -> None:
+def test_addresses_that_do_not_fit(options: tuple[str, ...], jobs: Jobs) -> None:
     assert serve("echo", *options).exit_code == 2 and not jobs.made
+
+
+def test_addresses_of_both_families(jobs: Jobs) -> None:
+    both = ("--address", "198.18.0.2", "--address", "2001:2::2", "--kernel", "198.18.0.1/24", "--kernel", "2001:2::1/64")
+    assert serve("echo", *both, "--mtu", "1280").exit_code == 7
+    assert jobs.made[0][2] == ("198.18.0.2", "2001:2::2") and jobs.made[0][8] == ("198.18.0.1/24", "2001:2::1/64")
+    assert where(jobs.made[0][2]) == "::" and where(("2001:2::2",)) == "2001:2::2" and where(("198.18.0.2", "198.18.0.3")) == "0.0.0.0"
 
 
 def test_faults_and_offload(jobs: Jobs) -> None:

@@ -123,3 +123,38 @@ def test_no_namespace_to_be_had() -> None:
     assert setpriv
     done = fastnet("serve", "http", "--private", before=(setpriv, "--bounding-set", "-sys_admin,-net_admin", "--inh-caps", "-sys_admin"))
     refused(done, "no permission to make a network namespace: run as root, or ")
+
+
+BOTH = ("--address", "198.18.0.2", "--address", "2001:2::2", "--kernel", "198.18.0.1/24", "--kernel", "2001:2::1/64")
+
+
+@pytest.mark.parametrize("url", ["http://198.18.0.2:8080/", "http://[2001:2::2]:8080/"])
+def test_both_families(url: str) -> None:
+    done = fastnet("serve", "http", *BOTH, "--", "curl", "-s", url)
+    assert done.returncode == 0 and done.stdout == "hello from fastnet\n", done.stderr
+
+
+def test_ipv6_alone() -> None:
+    done = fastnet("serve", "http", *BOTH[2:4], *BOTH[6:], "--", "curl", "-s", "http://[2001:2::2]:8080/")
+    assert done.returncode == 0 and done.stdout == "hello from fastnet\n", done.stderr
+
+
+@pytest.mark.parametrize("url", ["http://198.18.0.2:8080/", "http://[2001:2::2]:8080/"])
+def test_a_program_with_both_families(url: str) -> None:
+    """Under ``run --patched``: http.server binds to :: for both."""
+    asks = f'for i in $(seq 100); do curl -sf -m 1 "{url}" && break; sleep 0.1; done'
+    script = f"{sys.executable} -m http.server --bind :: 8080 & {asks}; kill $!"
+    done = fastnet("run", "--patched", *BOTH, "--", "sh", "-c", script)
+    assert "Directory listing" in done.stdout and "nothing" not in done.stderr, done.stderr
+
+
+def test_an_asgi_application_with_both_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
+        "    await send({'type': 'http.response.body', 'body': scope['client'][0].encode()})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for url, peer in (("http://198.18.0.2:8080/", "198.18.0.1"), ("http://[2001:2::2]:8080/", "2001:2::1")):
+        done = fastnet("serve", "asgi", "app:app", *BOTH, "--", "curl", "-s", url)
+        assert done.returncode == 0 and done.stdout == peer, done.stderr

@@ -61,7 +61,7 @@ def test_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     ambient = from_environment()
     stack: Any = ambient.driver.stack
     assert stack.device.opened == ("tun7", 1500, True) and stack.addresses == ("198.18.0.2",)
-    assert [str(network) for network in ambient.networks] == ["198.18.0.0/15"] and not ambient.driver.threaded
+    assert [str(network) for network in ambient.networks] == ["198.18.0.0/15", "2001:2::/48"] and not ambient.driver.threaded
     monkeypatch.setenv("FASTNET_MTU", "9000")
     monkeypatch.setenv("FASTNET_OFFLOAD", "0")
     monkeypatch.setenv("FASTNET_ADDRESS", "10.0.0.1 , 10.0.0.2,")

@@ -16,6 +16,8 @@ from fastnet.config import Settings
 from fastnet.sockopt import (
     IP_MTU,
     IP_MTU_DISCOVER,
+    IPV6_MTU,
+    IPV6_MTU_DISCOVER,
     OPTIONS,
     SO_MAX_PACING_RATE,
     TCP_FASTOPEN,
@@ -28,7 +30,7 @@ from fastnet.sockopt import (
 from fastnet.tcp.connection import Connection
 from tests.peer import PEER, Peer, Wire
 
-SOL, TCP, IP = stdlib.SOL_SOCKET, stdlib.IPPROTO_TCP, stdlib.IPPROTO_IP
+SOL, TCP, IP, IPV6 = stdlib.SOL_SOCKET, stdlib.IPPROTO_TCP, stdlib.IPPROTO_IP, stdlib.IPPROTO_IPV6
 DEFAULTS = {
     (SOL, stdlib.SO_REUSEADDR): 0, (SOL, stdlib.SO_REUSEPORT): 0, (SOL, stdlib.SO_KEEPALIVE): 0, (SOL, stdlib.SO_RCVBUF): 131072,
     (SOL, stdlib.SO_SNDBUF): 16384, (SOL, stdlib.SO_OOBINLINE): 1, (TCP, stdlib.TCP_NODELAY): 0, (TCP, stdlib.TCP_CORK): 0,
@@ -37,8 +39,9 @@ DEFAULTS = {
     (TCP, stdlib.TCP_LINGER2): 60, (TCP, TCP_FASTOPEN): 0, (TCP, TCP_FASTOPEN_CONNECT): 0, (TCP, TCP_FASTOPEN_NO_COOKIE): 0,
     (TCP, TCP_NOTSENT_LOWAT): 0, (SOL, SO_MAX_PACING_RATE): -1,
     (IP, stdlib.IP_TTL): 64, (IP, stdlib.IP_TOS): 0, (IP, 24): 0, (IP, IP_MTU_DISCOVER): 1,
+    (IPV6, stdlib.IPV6_UNICAST_HOPS): 64, (IPV6, stdlib.IPV6_TCLASS): 0, (IPV6, stdlib.IPV6_V6ONLY): 0, (IPV6, IPV6_MTU_DISCOVER): 1,
 }  # fmt: skip
-"""What tcp(7), socket(7) and ip(7) say of a new socket."""
+"""What tcp(7), socket(7), ip(7) and ipv6(7) say of a new socket."""
 
 
 def number(options: Options, key: tuple[int, int], connection: Connection | None = None) -> int:
@@ -59,14 +62,15 @@ def refuses(number: int) -> Iterator[None]:
 
 
 def test_a_new_socket_has_linux_defaults() -> None:
-    options = Options(Settings())
+    options = Options(Settings(), stdlib.AF_INET6)
     assert {key: number(options, key) for key in DEFAULTS} == DEFAULTS
     assert options.get(SOL, stdlib.SO_LINGER, None) == struct.pack("ii", 0, 0)
     assert options.get(TCP, stdlib.TCP_CONGESTION, None) == b"cubic".ljust(16, b"\0")
     assert options.get(TCP, TCP_FASTOPEN_KEY, None) == b""
-    with refuses(errno.ENOTCONN):
-        options.get(IP, IP_MTU, None)
-    others = {(SOL, stdlib.SO_LINGER), (TCP, stdlib.TCP_CONGESTION), (TCP, TCP_FASTOPEN_KEY), (IP, IP_MTU)}
+    for mtu in ((IP, IP_MTU), (IPV6, IPV6_MTU)):
+        with refuses(errno.ENOTCONN):
+            options.get(*mtu, None)
+    others = {(SOL, stdlib.SO_LINGER), (TCP, stdlib.TCP_CONGESTION), (TCP, TCP_FASTOPEN_KEY), (IP, IP_MTU), (IPV6, IPV6_MTU)}
     assert {*DEFAULTS, *others} == set(OPTIONS), "each has a default here"
 
 
@@ -150,7 +154,7 @@ def test_bounds(key: tuple[int, int], good: tuple[int, ...], bad: tuple[int, ...
 
 def test_fewer_bytes_than_an_int() -> None:
     """A byte will do for what ip(7) takes as one; nothing else takes less than an int, and more than one is the same as one."""
-    options = Options(Settings())
+    options = Options(Settings(), stdlib.AF_INET6)
     options.set(IP, stdlib.IP_TTL, b"\x09", None, None)
     options.set(IP, stdlib.IP_TOS, b"\xff", None, None)
     options.set(IP, 24, b"\x01", None, None)

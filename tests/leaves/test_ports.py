@@ -220,3 +220,16 @@ def test_what_is_no_range(ports: tuple[int, int]) -> None:
         leaf.reserve([ports])
     with pytest.raises(ValueError, match="nobody holds"):
         leaf.release("10.0.0.1", 80, False)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_connections_are_of_a_family(apart: bool) -> None:
+    """A wildcard stands for its family alone; so does an address where there is one of each family."""
+    ports = LocalPorts(Demux(bytes(16)), apart)
+    four, six = FourTuple("10.0.0.1", 5000, "10.0.0.9", 80), FourTuple("2001:2::1", 5000, "2001:2::9", 80)
+    for flow, its, other in ((four, ("0.0.0.0", "10.0.0.1"), ("::", "2001:2::1")), (six, ("::", "2001:2::1"), ("0.0.0.0", "10.0.0.1"))):
+        ports.attach(flow)
+        assert all(ports.has_connection(address, 5000) for address in its)
+        assert not any(ports.has_connection(address, 5000) for address in other)
+        ports.detach(flow)
+        assert not any(ports.has_connection(address, 5000) for address in its)
