@@ -53,10 +53,10 @@ cdef class SegmentWriter:
         self.offload = offload
         self.waiting = 0
         # No field of IPv4 can say more, and none of IPv6 without a jumbo payload option (RFC 2675).
-        mtu = min(mtu, LONGEST)
+        mtu = min(mtu, <uint32_t>LONGEST)
         cut = LONGEST - LONGEST_TCP_HEADER if offload else 0
         self.ipv4 = Path(4, mtu, ttl, 0, False, cut - IPV4_HEADER if offload else 0)
-        self.ipv6 = Path(6, max(mtu, IPV6_MIN_MTU), ttl, 0, False, cut - IPV6_HEADER if offload else 0)
+        self.ipv6 = Path(6, max(mtu, <uint32_t>IPV6_MIN_MTU), ttl, 0, False, cut - IPV6_HEADER if offload else 0)
         self.identification = 0
 
     cpdef Path path_of(self, FourTuple flow):

@@ -12,7 +12,8 @@ from fastnet.tcp.rtt cimport time_of_timeouts
 from fastnet.tcp.sender cimport Sender
 from fastnet.tcp.timewait cimport TimeWait
 
-cdef int ACK, FIN, PSH, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS, CE, CODEPOINT, ECT_0, EACH_BEHIND_A_GAP
+cdef int ACK, FIN, PSH, RST, SYN, URG, OPTION_SACK, OPTION_TIMESTAMPS, CE, CODEPOINT, ECT_0
+cdef unsigned int EACH_BEHIND_A_GAP
 cdef int ECONNRESET, EPIPE, ETIMEDOUT
 cdef int ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, CLOSED, CLOSE_WAIT, LAST_ACK, CLOSING
 cdef int AFTER_HANDSHAKE, RCV_FIN, RCV_ACK_OF_FIN, RCV_RST, EVENT_TIMEOUT
