@@ -252,6 +252,8 @@ class Stack:
     def packets_of_all_kinds(self, count: int, now: int) -> None:
         """A batch that holds more than good TCP segments."""
         segments = self.batch.segments
+        # Whoever says more would be told so once for each.
+        count = min(count, len(segments))
         i = 0
         while i < count:
             try:

@@ -27,6 +27,8 @@ class Tcp:
         What one endpoint raises ends that one, and the batch goes on with the next segment.
         """
         endpoints = self.context.endpoints
+        # Whoever says more would be told so once for each.
+        count = min(count, len(segments))
         i = 0
         while i < count:
             endpoint = None

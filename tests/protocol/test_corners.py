@@ -286,3 +286,13 @@ def test_a_challenge_is_not_repeated_at_once() -> None:
         assert counts == answered
         assert wire.counter("TCPSYNChallenge") == 4 and wire.counter("TCPChallengeACK") == sum(answered)
         assert wire.counter("TCPACKSkippedChallenge") == 4 - sum(answered) and connection.state == State.ESTABLISHED
+
+
+def test_a_batch_that_is_said_to_be_longer_than_it_is_ends() -> None:
+    """A loop over what is not there would raise once for each of 2^63 packets."""
+    wire = Wire()
+    # Compiled, this one is out of a program's reach.
+    if hasattr(wire.stack, "packets_of_all_kinds"):
+        wire.stack.packets_of_all_kinds((1 << 63) - 1, wire.now)
+    wire.stack.tcp.segments_arrive((), (1 << 63) - 1, wire.now)
+    assert wire.sent() == []
