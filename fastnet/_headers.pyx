@@ -30,12 +30,10 @@ cdef enum:
     _PARAMETER_PROBLEM = 12
     _LOOSE_ROUTE = 131
     _STRICT_ROUTE = 137
-    _TOO_BIG = 2
-    # Extension headers (RFC 8200 section 4): hop-by-hop options, routing, fragment, no next header, destination options.
+    # Extension headers (RFC 8200 section 4): hop-by-hop options, routing, fragment, destination options.
     _HOP_BY_HOP = 0
     _ROUTING = 43
     _FRAGMENT = 44
-    _NO_NEXT = 59
     _DESTINATION = 60
     # Whoever sends more extension headers than this wants to cost time (Linux has a bound of 8 options in one, too).
     _MOST_EXTENSIONS = 8
@@ -378,7 +376,7 @@ cdef class Segment:
 
     cdef void _parse_ipv6(self, uint8_t *packet, uint32_t n, bint checked, bint loops) noexcept nogil:
         """RFC 8200. What ``parse`` has set stands; the first half byte is 6."""
-        cdef uint32_t total, extension, at = IPV6_HEADER
+        cdef uint32_t total, at = IPV6_HEADER
         cdef uint64_t pseudo, source_hi, source_lo, target_hi, target_lo
         cdef uint8_t next_header
         cdef int extensions = 0
@@ -420,9 +418,8 @@ cdef class Segment:
                         or next_header != _ROUTING and not _good_options_v6(packet + at, 8 * (packet[at + 1] + 1)):
                     self.cause = C_IPV6_HEADER
                     return
-                extension = at
-                next_header = packet[extension]
-                at += 8 * (packet[extension + 1] + 1)
+                next_header = packet[at]
+                at += 8 * (packet[at + 1] + 1)
             else:
                 break
             extensions += 1

@@ -82,9 +82,9 @@ cdef class Path:
     cpdef Py_ssize_t burst(self, Py_ssize_t mss) noexcept:
         """Bytes of data that may go in one packet: a segment, or whole segments where the device cuts them (TSO).
 
-        :param mss: bytes of data in a segment, above 0
+        :param mss: bytes of data in a segment; 0 and below come back as they are
         """
-        return self.largest // mss * mss if self.largest > mss else mss
+        return self.largest // mss * mss if 0 < mss < self.largest else mss
 
     def __repr__(self):
         return f"Path({self.version}, mtu={self.mtu}, ttl={self.ttl}, tos={self.tos}, fragment={bool(self.fragment)})"

@@ -321,6 +321,9 @@ cdef inline uint16_t _complement(uint64_t total) noexcept nogil:
     return <uint16_t>~checksum_fold(total)
 
 
+# None of these can fail: numbers go in, and bytes into a slot that has room for every header.
+
+
 cdef inline uint64_t _halves(uint64_t word) noexcept nogil:
     return (word >> 32) + (word & 0xffffffffU)
 

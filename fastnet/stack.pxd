@@ -32,6 +32,7 @@ cdef class Stack:
     cdef public object hairpin
     cdef readonly object failure
     cdef readonly bint full
+    cdef readonly unsigned long long ipv6_sent
 
     cpdef poll(self, long long now)
     @cython.locals(received=cython.Py_ssize_t)
@@ -54,7 +55,7 @@ cdef class Stack:
     cpdef packet_arrives(self, Segment seg, long long now)
     cpdef flush(self, long long now)
     cpdef send(self, long long now)
-    @cython.locals(sending=PacketRing, count=cython.longlong, sent=cython.longlong)
+    @cython.locals(sending=PacketRing, count=cython.Py_ssize_t, sent=cython.Py_ssize_t, built=cython.longlong)
     cpdef transmit(self)
     @cython.locals(ready=list, endpoint=Endpoint)
     cpdef list take_ready(self)

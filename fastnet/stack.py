@@ -100,6 +100,8 @@ class Stack:
         self.context.cookies = CookieJar(random)
         self.context.challenges = ChallengeBudget(random)
         self.context.fast_open = FastOpen(self.settings, self.counters, random)
+        # Of the writer's packets of IPv6, those that the counters know.
+        self.ipv6_sent = 0
         self.tcp = Tcp(self.context)
         self.ports = PortChooser(self.context, random(16), random, self.loops)
         self.single_addresses = frozenset(single_addresses(self.addresses))
@@ -315,7 +317,8 @@ class Stack:
         if self.context.forked:
             self.context.check()
         sending = self.sending
-        built = self.writer.ipv6_packets - self.counters.Ip6OutRequests
+        built = self.writer.ipv6_packets - self.ipv6_sent
+        self.ipv6_sent += built
         self.counters.IpOutRequests += sending.count - built
         self.counters.Ip6OutRequests += built
         if self.hairpin is not None:

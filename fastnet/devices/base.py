@@ -1,6 +1,7 @@
 """What a stack asks of a device, and where a device of your own begins."""
 
 import threading
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from fastnet._capabilities import Capabilities
@@ -65,7 +66,7 @@ class Device(Protocol):
         ...
 
 
-class BaseDevice:
+class BaseDevice(ABC):
     """A device with a default for everything but ``receive`` and ``transmit``.
 
     Without a ``wait`` of its own it waits for ``wake``: call that when a packet has come.
@@ -85,13 +86,13 @@ class BaseDevice:
         """The name of its class."""
         return type(self).__name__
 
+    @abstractmethod
     def receive(self, ring: PacketRing) -> int:
         """Append packets to a ring until none waits or the ring is full; how many."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transmit(self, ring: PacketRing) -> int:
         """Take all packets of a ring and leave it empty; how many could be sent."""
-        raise NotImplementedError
 
     def wait(self, timeout: int) -> bool:
         """Sleep until ``wake``, at most ``timeout`` ns (below 0: for ever); True when it was called."""

@@ -7,9 +7,8 @@ Address = IPv4Address | IPv6Address
 ANY = ("0.0.0.0", "::")
 """The wildcards: any address of IPv4, any address."""
 MULTICAST = 224 >> 4
-LOOPBACK = 127
 BROADCAST = 0xFFFFFFFF
-"""How an IPv4 address begins that is no single host's, or this one's, and the one of everybody."""
+"""How an IPv4 address begins that is no single host's, and the one of everybody."""
 
 
 def parse(text: str) -> Address:

@@ -29,7 +29,9 @@ def test_ecn() -> None:
     assert plain.without_ecn() is plain and plain.with_ecn().with_ecn() is plain.with_ecn()
 
 
-@pytest.mark.parametrize(("largest", "mss", "burst"), [(0, 1460, 1460), (65455, 1460, 64240), (65455, 65455, 65455), (1000, 1460, 1460)])
+@pytest.mark.parametrize(("largest", "mss", "burst"), [
+    (0, 1460, 1460), (65455, 1460, 64240), (65455, 65455, 65455), (1000, 1460, 1460), (65455, 0, 0), (65455, -1, -1),
+])  # fmt: skip
 def test_bytes_of_a_burst(largest: int, mss: int, burst: int) -> None:
     """Whole segments where the device cuts, else one."""
     assert Path(4, 65535, largest=largest).burst(mss) == burst
